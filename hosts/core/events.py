@@ -1,0 +1,121 @@
+"""The connection log: one JSON object a line, each a sign-in or an attempt at one.
+
+Never a key, only fingerprints.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from .paths import USERNAME, shown
+
+TEXT_LIMIT = 100  # characters of anything a client says about itself
+OFFERED_LIMIT = 10
+LINE_LIMIT = 8192  # bytes
+
+
+class Kind(StrEnum):
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    SHELL_REFUSED = "shell-refused"
+
+
+class BadLine(ValueError):
+    """The line is not an event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the connection log.
+
+    `username` and `client` are display forms, cut where they are no valid name; `at` is aware, in UTC;
+    `fingerprint` is the key that was accepted, or the one that made the refusal; `offered` all keys offered
+    by a refused client; `reason` a slug of `signin.Reason`, or `shell-refused` with what was tried in
+    `tried`.
+    """
+
+    kind: Kind
+    at: datetime
+    username: str
+    address: str
+    port: int
+    client: str
+    fingerprint: str = ""
+    reason: str = ""
+    offered: tuple[str, ...] = ()
+    tried: str = ""
+
+    @property
+    def accepted(self) -> bool:
+        return self.kind is Kind.ACCEPTED
+
+
+def shown_username(raw: bytes) -> str:
+    """What a client gave as user name, fit for the log: a valid name whole, anything else escaped and cut."""
+    text = raw.decode("utf-8", "surrogateescape")
+    return text if USERNAME.fullmatch(text) else shown(text, TEXT_LIMIT)
+
+
+def event_line(event: Event) -> bytes:
+    """The event as one line of ASCII with its line end."""
+    data = {
+        "kind": event.kind.value,
+        "at": event.at.astimezone(UTC).isoformat(timespec="milliseconds"),
+        "username": event.username,
+        "address": event.address,
+        "port": event.port,
+        "client": event.client[: TEXT_LIMIT + 1],
+        "fingerprint": event.fingerprint,
+        "reason": event.reason,
+        "offered": list(event.offered[:OFFERED_LIMIT]),
+        "tried": event.tried,
+    }
+    return json.dumps({name: value for name, value in data.items() if value}).encode("ascii") + b"\n"
+
+
+def event_of(line: bytes) -> Event:
+    """The event of one line. Raises BadLine for anything that `event_line` would not write."""
+    try:
+        data = json.loads(line) if len(line) <= LINE_LIMIT else None
+        at = datetime.fromisoformat(_text(data, "at"))
+        kind = Kind(_text(data, "kind"))
+    except (ValueError, RecursionError) as error:
+        raise BadLine("not an event") from error
+    if at.tzinfo is None:
+        raise BadLine("time without a zone")
+    return Event(
+        kind=kind,
+        at=at.astimezone(UTC),
+        username=_text(data, "username"),
+        address=_text(data, "address"),
+        port=_port(data),
+        client=_text(data, "client"),
+        fingerprint=_text(data, "fingerprint"),
+        reason=_text(data, "reason"),
+        offered=_texts(data, "offered"),
+        tried=_text(data, "tried"),
+    )
+
+
+def _text(data: object, name: str) -> str:
+    value = data.get(name, "") if isinstance(data, dict) else None
+    if not isinstance(value, str) or not value.isprintable():
+        raise BadLine(f"{name} is not a plain text")
+    return value
+
+
+def _texts(data: object, name: str) -> tuple[str, ...]:
+    value = data.get(name, []) if isinstance(data, dict) else None
+    if not isinstance(value, list) or not all(isinstance(text, str) and text.isprintable() for text in value):
+        raise BadLine(f"{name} is not a list of plain texts")
+    return tuple(value)
+
+
+def _port(data: object) -> int:
+    value = data.get("port", 0) if isinstance(data, dict) else None
+    if type(value) is not int or not 0 <= value <= 65535:
+        raise BadLine("port is not a port")
+    return value

@@ -1,0 +1,91 @@
+"""What one offer of a key comes to, and why a connection that never signed in did not."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import ipaddress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from .keyfile import Address, KeyLine
+
+
+class Reason(StrEnum):
+    """Why a sign-in was refused. Order: from what tells a person most to what tells least."""
+
+    UNKNOWN_ACCOUNT = "unknown-account"
+    TOO_MANY_SESSIONS = "too-many-sessions"
+    NOT_SIGNED = "not-signed"
+    EXPIRED_KEY = "expired-key"
+    ADDRESS_NOT_ALLOWED = "address-not-allowed"
+    SHA1_SIGNATURE = "sha1-signature"
+    UNKNOWN_KEY = "unknown-key"
+    WRONG_METHOD = "wrong-method"
+    NO_KEY_OFFERED = "no-key-offered"
+    NO_COMMON_ALGORITHM = "no-common-algorithm"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One key a client offered: `reason` is None if it was accepted (a signature may still be missing)."""
+
+    fingerprint: str
+    reason: Reason | None
+
+
+def fingerprint(blob: bytes) -> str:
+    """`SHA256:...` without padding, as `ssh-keygen -l` prints it."""
+    digest = base64.b64encode(hashlib.sha256(blob).digest()).decode("ascii")
+    return "SHA256:" + digest.rstrip("=")
+
+
+def peer_address(text: str) -> Address:
+    """The client's address; IPv4 in an IPv6 socket counts as IPv4, a link-local zone is dropped."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def admit(lines: Iterable[KeyLine], blob: bytes, address: Address, now: datetime) -> Reason | None:
+    """Whether one of the lines lets this key in from this address at this time: None, or the reason why not.
+
+    `now` is aware, in the host's time zone (expiry times without a zone are read in it).
+    """
+    reasons = {_refusal(line, address, now) for line in lines if line.blob == blob}
+    if not reasons:
+        return Reason.UNKNOWN_KEY
+    return None if None in reasons else foremost(reason for reason in reasons if reason)
+
+
+def _refusal(line: KeyLine, address: Address, now: datetime) -> Reason | None:
+    if line.expired(now):
+        return Reason.EXPIRED_KEY
+    return None if line.allows(address) else Reason.ADDRESS_NOT_ALLOWED
+
+
+def foremost(reasons: Iterable[Reason]) -> Reason | None:
+    """The reason that tells most, or None if there is none."""
+    order = list(Reason)
+    return min(reasons, key=order.index, default=None)
+
+
+def verdict(*, account: bool, offers: Sequence[Offer], methods: Iterable[str]) -> Reason:
+    """Why a connection did not sign in.
+
+    `account`: whether the last name it gave has a key file; `methods`: the methods it tried (RFC 4252), in
+    any order.
+    """
+    if not account:
+        return Reason.UNKNOWN_ACCOUNT
+    if offers:
+        return foremost(offer.reason or Reason.NOT_SIGNED for offer in offers) or Reason.NO_KEY_OFFERED
+    return Reason.WRONG_METHOD if set(methods) - {"none", "publickey"} else Reason.NO_KEY_OFFERED
+
+
+def telling(offers: Sequence[Offer], reason: Reason) -> str:
+    """The fingerprint of the offer that made the verdict; empty if no key had a part in it."""
+    found = (offer.fingerprint for offer in offers if (offer.reason or Reason.NOT_SIGNED) is reason)
+    return next(found, offers[0].fingerprint if offers else "")

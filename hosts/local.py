@@ -1,0 +1,337 @@
+"""The files of a host on this machine, by directory handles: no path is ever joined from text and looked up
+as a whole.
+
+Each part of a path is opened below the handle of the part before it, without following links, so that a link
+put in the way at any moment is refused and not followed (the link races of `openat(2)`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+from .core.errors import (
+    AlreadyThere,
+    Full,
+    HostDown,
+    HostError,
+    HostFault,
+    NotEmpty,
+    NotSafe,
+    NotThere,
+    Refused,
+    TooLarge,
+)
+from .core.paths import HostPath, Username, name_bytes, name_text, open_writes, shown
+from .files import Entry, EntryKind
+
+# A leading dot is no user name's first character, so a temporary in keys/ is never taken for an account's
+# file.
+TEMPORARY_PREFIX = b".portal-tmp-"
+DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FILE_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+OPEN_LIST_LIMIT = 16 * 1024 * 1024
+_RENAME_NOREPLACE = 1
+_NOT_OFFERED = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
+_libc = ctypes.CDLL(None, use_errno=True)
+
+_ERRORS: dict[int, type[HostError]] = {
+    errno.ENOENT: NotThere,
+    errno.ENOTDIR: NotThere,
+    errno.EEXIST: AlreadyThere,
+    errno.EISDIR: AlreadyThere,
+    errno.ENOTEMPTY: NotEmpty,
+    errno.EACCES: Refused,
+    errno.EPERM: Refused,
+    errno.EROFS: Refused,
+    errno.ELOOP: NotSafe,
+    errno.ENXIO: NotSafe,
+    errno.ENAMETOOLONG: NotSafe,
+    errno.ENOSPC: Full,
+    errno.EDQUOT: Full,
+    errno.EMFILE: Full,
+    errno.ENFILE: Full,
+    errno.EIO: HostDown,
+    errno.ESTALE: HostDown,
+}
+_SENTENCES: dict[type[HostError], str] = {
+    NotThere: "“{name}” is not on the host.",
+    AlreadyThere: "“{name}” is already on the host.",
+    NotEmpty: "The directory “{name}” is not empty.",
+    Refused: "The host does not permit this for “{name}”.",
+    NotSafe: "“{name}” is a link, or not an ordinary file or directory; it is left alone.",
+    Full: "The host has no room for “{name}”: its disk, quota or file table is full.",
+    HostDown: "The host's disk does not answer.",
+}
+
+
+def translate(error: OSError, name: str) -> HostError:
+    """The error of our tree for a system error met at the entry `name`."""
+    kind = _ERRORS.get(error.errno or 0, HostFault)
+    slug = errno.errorcode.get(error.errno or 0, "unknown")
+    sentence = _SENTENCES.get(kind, f"The host failed at “{{name}}” ({slug}).")
+    return kind(sentence.format(name=shown(name, 80)))
+
+
+@contextlib.contextmanager
+def translated(name: str) -> Iterator[None]:
+    """Translate system errors met inside into our tree, as errors at the entry `name`."""
+    try:
+        yield
+    except OSError as error:
+        raise translate(error, name) from error
+
+
+def directory_open(above: int, name: bytes) -> int:
+    """A handle of the directory `name` below the handle `above`. OSError ELOOP if it is a link."""
+    try:
+        return os.open(name, DIRECTORY_FLAGS, dir_fd=above)
+    except NotADirectoryError:
+        # With O_DIRECTORY the kernel says ENOTDIR for a link too; tell the two apart.
+        if stat.S_ISLNK(os.lstat(name, dir_fd=above).st_mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
+        raise
+
+
+@contextlib.contextmanager
+def walked(root: int, parts: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
+    """A handle of the directory at `parts` below the handle `root`, closed afterwards.
+
+    `make`: make what is missing.
+    """
+    here = os.dup(root)
+    try:
+        for part in parts:
+            name = name_bytes(part)
+            if make:
+                _make(here, name)
+            there = directory_open(here, name)
+            os.close(here)
+            here = there
+        yield here
+    finally:
+        os.close(here)
+
+
+def _make(above: int, name: bytes) -> None:
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=above)
+        os.fsync(above)
+
+
+def rename_exclusive(old_above: int, old: bytes, new_above: int, new: bytes) -> None:
+    """Rename without ever replacing: OSError EEXIST if the new name is taken.
+
+    In one step with renameat2(2) where the file system can; else by looking first, which is all that is left.
+    """
+    if _libc.renameat2(old_above, old, new_above, new, _RENAME_NOREPLACE) == 0:
+        return
+    code = ctypes.get_errno()
+    if code not in _NOT_OFFERED:
+        raise OSError(code, os.strerror(code))
+    with contextlib.suppress(FileNotFoundError):
+        os.lstat(new, dir_fd=new_above)
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    os.rename(old, new, src_dir_fd=old_above, dst_dir_fd=new_above)
+
+
+def file_open(above: int, name: bytes, flags: int, mode: int = 0o600) -> int:
+    """A handle of the regular file `name`; OSError ELOOP for a link, NXIO for a FIFO, device, socket or
+    directory."""
+    handle = os.open(name, flags | FILE_FLAGS, mode, dir_fd=above)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
+    return handle
+
+
+def write_whole(handle: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def replace_file(above: int, name: bytes, content: bytes) -> None:
+    """Put a file into the directory `above` under a temporary name, make it durable, and rename it over
+    `name`."""
+    temporary = TEMPORARY_PREFIX + secrets.token_hex(8).encode("ascii")
+    handle = file_open(above, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    try:
+        try:
+            write_whole(handle, content)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        os.rename(temporary, name, src_dir_fd=above, dst_dir_fd=above)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=above)
+        raise
+    os.fsync(above)
+
+
+def entry_of(name: str, status: os.stat_result) -> Entry:
+    kinds = {
+        stat.S_IFREG: EntryKind.FILE,
+        stat.S_IFDIR: EntryKind.DIRECTORY,
+        stat.S_IFLNK: EntryKind.LINK,
+    }
+    kind = kinds.get(stat.S_IFMT(status.st_mode), EntryKind.OTHER)
+    return Entry(name, kind, status.st_size, status.st_nlink, status.st_ino)
+
+
+def scanned(directory: int) -> Iterator[tuple[bytes, os.stat_result]]:
+    """The entries of an open directory with their own status (of a link, not of its target)."""
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            # An entry that is removed while we look was never there for us.
+            with contextlib.suppress(FileNotFoundError):
+                yield os.fsencode(entry.name), entry.stat(follow_symlinks=False)
+
+
+def tree_empty(directory: int) -> None:
+    """Remove everything in an open directory, never following a link.
+
+    A nested directory is emptied by moving its own directories up here first, so that neither recursion nor
+    the number of handles grows with the depth of a tree that somebody made deep on purpose.
+    """
+    while entries := list(scanned(directory)):
+        for name, status in entries:
+            if stat.S_ISDIR(status.st_mode):
+                _flatten(directory, name)
+                os.rmdir(name, dir_fd=directory)
+            else:
+                os.unlink(name, dir_fd=directory)
+
+
+def _flatten(top: int, name: bytes) -> None:
+    nested = directory_open(top, name)
+    try:
+        for inner, status in list(scanned(nested)):
+            if stat.S_ISDIR(status.st_mode):
+                lifted = TEMPORARY_PREFIX + secrets.token_hex(8).encode("ascii")
+                os.rename(inner, lifted, src_dir_fd=nested, dst_dir_fd=top)
+            else:
+                os.unlink(inner, dir_fd=nested)
+    finally:
+        os.close(nested)
+
+
+class LocalFiles:
+    """`HostFiles` for a host whose root is a directory of this machine. Holds no handle between calls."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def listing(self, path: HostPath) -> tuple[Entry, ...]:
+        with self._directory(path) as directory:
+            entries = [entry_of(name_text(name), status) for name, status in scanned(directory)]
+        return tuple(sorted(entries, key=lambda entry: entry.name))
+
+    def stat(self, path: HostPath) -> Entry | None:
+        try:
+            with self._above(path) as (above, name):
+                return entry_of(path.name, os.lstat(name, dir_fd=above))
+        except NotThere:
+            return None
+
+    def open_read(self, path: HostPath) -> BinaryIO:
+        with self._above(path) as (above, name):
+            return os.fdopen(file_open(above, name, os.O_RDONLY), "rb")
+
+    def read(self, path: HostPath, limit: int) -> bytes:
+        with self.open_read(path) as file, translated(path.name):
+            content = file.read(limit + 1)
+        if len(content) > limit:
+            raise TooLarge(f"“{shown(path.name, 80)}” is larger than {limit} bytes.")
+        return content
+
+    def write(self, path: HostPath, content: bytes) -> None:
+        with self._above(path) as (above, name):
+            replace_file(above, name, content)
+
+    def rename(self, old: HostPath, new: HostPath) -> None:
+        with self._above(new) as (new_above, new_name), self._above(old) as (old_above, old_name):
+            try:
+                rename_exclusive(old_above, old_name, new_above, new_name)
+            except FileExistsError as error:
+                raise translate(error, new.name) from error
+            os.fsync(new_above)
+            os.fsync(old_above)
+
+    def remove(self, path: HostPath) -> None:
+        with self._above(path) as (above, name):
+            try:
+                os.unlink(name, dir_fd=above)
+            except IsADirectoryError:
+                os.rmdir(name, dir_fd=above)
+            os.fsync(above)
+
+    def remove_tree(self, path: HostPath) -> None:
+        with contextlib.suppress(NotThere), self._above(path) as (above, name):
+            if not stat.S_ISDIR(os.lstat(name, dir_fd=above).st_mode):
+                os.unlink(name, dir_fd=above)
+                return
+            directory = directory_open(above, name)
+            try:
+                tree_empty(directory)
+            finally:
+                os.close(directory)
+            os.rmdir(name, dir_fd=above)
+
+    def make_directory(self, path: HostPath) -> None:
+        entry = self.stat(path) if path.parts else None
+        if entry is not None and entry.kind in (EntryKind.FILE, EntryKind.OTHER):
+            raise AlreadyThere(f"“{shown(path.name, 80)}” is already on the host, and not a directory.")
+        with translated(path.name), self._rooted() as root, walked(root, path.parts, make=True):
+            pass
+
+    def open_writes(self, account: Username) -> tuple[str, ...]:
+        try:
+            content = self.read(open_writes(account), OPEN_LIST_LIMIT)
+        except NotThere:
+            return ()
+        return tuple(content.decode("utf-8").split("\n")[:-1])
+
+    def sweep(self, path: HostPath, older_than: timedelta) -> int:
+        limit = time.time() - older_than.total_seconds()
+        removed = 0
+        with self._directory(path) as directory:
+            for name, status in list(scanned(directory)):
+                if name.startswith(TEMPORARY_PREFIX) and stat.S_ISREG(status.st_mode) and status.st_mtime < limit:
+                    os.unlink(name, dir_fd=directory)
+                    removed += 1
+        return removed
+
+    @contextlib.contextmanager
+    def _rooted(self) -> Iterator[int]:
+        try:
+            root = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise HostDown("The directory the SFTP host lives in cannot be opened.") from error
+        try:
+            yield root
+        finally:
+            os.close(root)
+
+    @contextlib.contextmanager
+    def _directory(self, path: HostPath) -> Iterator[int]:
+        with translated(path.name), self._rooted() as root, walked(root, path.parts) as directory:
+            yield directory
+
+    @contextlib.contextmanager
+    def _above(self, path: HostPath) -> Iterator[tuple[int, bytes]]:
+        """The handle of the directory a path's last part lies in, and that part."""
+        if not path.parts:
+            raise NotSafe("The host's root itself is not to be touched.")
+        with translated(path.name), self._rooted() as root, walked(root, path.parts[:-1]) as above:
+            yield above, name_bytes(path.name)

@@ -1,0 +1,66 @@
+"""The places an SFTP account needs on its host: made, renamed, and its key file taken away.
+
+Every call may be repeated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+from .core.errors import AlreadyThere, NotEmpty, NotThere
+from .core.paths import (
+    DOWNLOADS,
+    HostPath,
+    Username,
+    claimed_directory,
+    downloads,
+    home,
+    key_file,
+    keys_directory,
+    processed,
+    upload,
+)
+from .files import HostFiles
+
+
+def home_make(files: HostFiles, account: Username) -> None:
+    """Make the account's home with `/upload`, `/upload-processed` and `/downloads`, and the host's own
+    places."""
+    for place in (keys_directory(), claimed_directory(), *_places(account)):
+        files.make_directory(place)
+
+
+def home_rename(files: HostFiles, old: Username, new: Username) -> None:
+    """Give a home its new user name. The old name's keys go first: from then on nobody signs in with it.
+
+    A home of the new name gives way if it is bare (made too early). Raises AlreadyThere if it holds anything.
+    """
+    keys_remove(files, old)
+    if old != new and files.stat(home(old)) is not None:
+        _bare_home_remove(files, new)
+        # Lost to another run of this same rename: then the new home is there, as wanted.
+        with contextlib.suppress(NotThere):
+            files.rename(home(old), home(new))
+    home_make(files, new)
+
+
+def keys_remove(files: HostFiles, account: Username) -> None:
+    """Take the account's key file away: no new sign-in, and the host closes the open sessions."""
+    with contextlib.suppress(NotThere):
+        files.remove(key_file(account))
+
+
+def _places(account: Username) -> tuple[HostPath, ...]:
+    kept = downloads(account)
+    return (upload(account), processed(account), *(kept.child(name) for name in DOWNLOADS))
+
+
+def _bare_home_remove(files: HostFiles, account: Username) -> None:
+    """Remove a home directory by directory, each only if it is empty: nothing can be lost, whoever writes
+    meanwhile."""
+    try:
+        for place in (*_places(account), downloads(account), home(account)):
+            with contextlib.suppress(NotThere):
+                files.remove(place)
+    except NotEmpty:
+        raise AlreadyThere(f"The SFTP account “{account}” already has files on the host.") from None

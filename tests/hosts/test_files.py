@@ -1,0 +1,359 @@
+"""What every implementation of `HostFiles` promises: one suite, run against each of them."""
+
+import os
+import socket
+import stat
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from hosts.core.errors import AlreadyThere, HostDown, NotEmpty, NotSafe, NotThere, TooLarge
+from hosts.core.paths import HostPath, username
+from hosts.files import Entry, EntryKind, HostFiles
+from hosts.local import TEMPORARY_PREFIX, LocalFiles
+
+AT = HostPath(("homes", "a.us"))
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An implementation, and the directory its host's root is, for laying traps by hand."""
+
+    files: HostFiles
+    root: Path
+
+    @property
+    def here(self) -> Path:
+        return self.root / "homes" / "a.us"
+
+
+@pytest.fixture(params=["local"])
+def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
+    root = tmp_path / "root"
+    (root / "homes" / "a.us").mkdir(parents=True)
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret").write_bytes(b"secret")
+    yield Subject(LocalFiles(root), root)
+    assert (tmp_path / "outside" / "secret").read_bytes() == b"secret"
+    assert [path.name for path in (tmp_path / "outside").iterdir()] == ["secret"]
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    return tmp_path / "outside"
+
+
+def test_what_is_written_is_read_back_and_replaced_whole(subject: Subject) -> None:
+    for content in (b"first" * 100_000, b"", b"second"):
+        subject.files.write(AT.child("file"), content)
+        assert subject.files.read(AT.child("file"), 1_000_000) == content
+    assert [entry.name for entry in subject.files.listing(AT)] == ["file"]
+
+
+def test_a_reader_sees_the_old_file_or_the_new_one_and_never_a_part(subject: Subject) -> None:
+    contents = {bytes([number]) * 200_000 for number in range(10)}
+    subject.files.write(AT.child("file"), min(contents))
+
+    def write_all() -> None:
+        for content in contents:
+            subject.files.write(AT.child("file"), content)
+
+    writer = threading.Thread(target=write_all)
+    writer.start()
+    seen = set()
+    while writer.is_alive():
+        seen.add(subject.files.read(AT.child("file"), 1_000_000))
+    writer.join()
+    assert seen <= contents
+
+
+def test_a_file_is_for_the_service_alone(subject: Subject) -> None:
+    subject.files.write(AT.child("file"), b"x")
+    assert stat.S_IMODE((subject.here / "file").stat().st_mode) == 0o600
+
+
+def test_more_than_the_limit_is_not_read(subject: Subject) -> None:
+    subject.files.write(AT.child("file"), b"12345")
+    assert subject.files.read(AT.child("file"), 5) == b"12345"
+    with pytest.raises(TooLarge):
+        subject.files.read(AT.child("file"), 4)
+
+
+def test_a_listing_tells_what_is_there_and_follows_nothing(subject: Subject, outside: Path) -> None:
+    (subject.here / "directory").mkdir()
+    (subject.here / "file").write_bytes(b"12345")
+    os.link(subject.here / "file", subject.here / "second name")
+    os.symlink(outside / "secret", subject.here / "link")
+    os.mkfifo(subject.here / "pipe")
+    (subject.here / os.fsdecode(b"odd\xff\n")).write_bytes(b"")
+    found = {entry.name: (entry.kind, entry.links) for entry in subject.files.listing(AT)}
+    assert found == {
+        "directory": (EntryKind.DIRECTORY, 2),
+        "file": (EntryKind.FILE, 2),
+        "second name": (EntryKind.FILE, 2),
+        "link": (EntryKind.LINK, 1),
+        "pipe": (EntryKind.OTHER, 1),
+        "odd\udcff\n": (EntryKind.FILE, 1),
+    }
+    assert subject.files.stat(AT.child("file")) == Entry(
+        "file", EntryKind.FILE, 5, 2, os.stat(subject.here / "file").st_ino
+    )
+    assert subject.files.read(AT.child("odd\udcff\n"), 5) == b""
+
+
+def test_nothing_there_is_told_as_such(subject: Subject) -> None:
+    missing = AT.child("missing")
+    assert subject.files.stat(missing) is None
+    assert subject.files.stat(missing.child("below")) is None
+    for ask in (
+        lambda: subject.files.listing(missing),
+        lambda: subject.files.open_read(missing),
+        lambda: subject.files.read(missing, 5),
+        lambda: subject.files.write(missing.child("below"), b""),
+        lambda: subject.files.rename(missing, AT.child("new")),
+        lambda: subject.files.rename(AT, missing.child("below")),
+        lambda: subject.files.remove(missing),
+    ):
+        with pytest.raises(NotThere):
+            ask()
+
+
+def trap_link(subject: Subject, outside: Path) -> str:
+    os.symlink(outside / "secret", subject.here / "trap")
+    return "trap"
+
+
+def trap_pipe(subject: Subject, outside: Path) -> str:
+    os.mkfifo(subject.here / "trap")
+    return "trap"
+
+
+def trap_socket(subject: Subject, outside: Path) -> str:
+    with socket.socket(socket.AF_UNIX) as listening:
+        directory = os.open(subject.here, os.O_RDONLY)
+        listening.bind(f"/proc/self/fd/{directory}/trap")
+        os.close(directory)
+    return "trap"
+
+
+def trap_directory(subject: Subject, outside: Path) -> str:
+    (subject.here / "trap").mkdir()
+    return "trap"
+
+
+@pytest.mark.parametrize("trap", [trap_link, trap_pipe, trap_socket, trap_directory])
+def test_only_a_regular_file_is_read_and_nothing_else_makes_us_wait(subject: Subject, outside: Path, trap) -> None:
+    name = trap(subject, outside)
+    with pytest.raises(NotSafe):
+        subject.files.open_read(AT.child(name))
+    with pytest.raises(NotSafe):
+        subject.files.read(AT.child(name), 100)
+
+
+def test_no_link_is_followed_in_any_part_of_a_path(subject: Subject, outside: Path) -> None:
+    os.symlink(outside, subject.here / "way")
+    os.symlink(subject.here, subject.root / "homes" / "b.us")
+    (subject.here / "file").write_bytes(b"")
+    for way in (AT.child("way"), HostPath(("homes", "b.us"))):
+        inside = way.child("secret" if way.name == "way" else "file")
+        for ask in (
+            lambda way=way: subject.files.listing(way),
+            lambda inside=inside: subject.files.stat(inside),
+            lambda inside=inside: subject.files.open_read(inside),
+            lambda inside=inside: subject.files.write(inside, b"changed"),
+            lambda inside=inside: subject.files.remove(inside),
+            lambda inside=inside: subject.files.remove_tree(inside),
+            lambda inside=inside: subject.files.rename(inside, AT.child("taken")),
+            lambda way=way: subject.files.rename(AT.child("file"), way.child("moved")),
+            lambda way=way: subject.files.make_directory(way.child("new")),
+            lambda way=way: subject.files.make_directory(way),
+        ):
+            with pytest.raises(NotSafe):
+                ask()
+
+
+def test_writing_where_a_link_lies_replaces_the_link_and_not_its_target(subject: Subject, outside: Path) -> None:
+    os.symlink(outside / "secret", subject.here / "file")
+    subject.files.write(AT.child("file"), b"ours")
+    assert subject.files.read(AT.child("file"), 10) == b"ours"
+
+
+def test_a_rename_moves_a_directory_with_what_is_in_it(subject: Subject) -> None:
+    subject.files.make_directory(AT.child("epoch"))
+    subject.files.write(AT.child("epoch").child("file"), b"x")
+    subject.files.make_directory(HostPath(("claimed",)))
+    subject.files.rename(AT.child("epoch"), HostPath(("claimed", "1")))
+    assert subject.files.read(HostPath(("claimed", "1", "file")), 5) == b"x"
+    assert subject.files.stat(AT.child("epoch")) is None
+
+
+@pytest.mark.parametrize("taken", ["file", "directory", "empty directory", "dangling link"])
+def test_a_rename_never_overwrites(subject: Subject, taken: str) -> None:
+    subject.files.write(AT.child("old"), b"old")
+    match taken:
+        case "file":
+            subject.files.write(AT.child("new"), b"new")
+        case "dangling link":
+            os.symlink("nowhere", subject.here / "new")
+        case _:
+            subject.files.make_directory(AT.child("new"))
+    with pytest.raises(AlreadyThere) as told:
+        subject.files.rename(AT.child("old"), AT.child("new"))
+    assert "new" in told.value.message
+    assert subject.files.read(AT.child("old"), 5) == b"old"
+
+
+def test_of_many_renames_to_one_name_one_succeeds(subject: Subject) -> None:
+    outcomes = []
+
+    def rename(number: int) -> None:
+        try:
+            subject.files.rename(AT.child(f"old-{number}"), AT.child("new"))
+            outcomes.append("moved")
+        except AlreadyThere:
+            outcomes.append("refused")
+
+    for number in range(8):
+        subject.files.make_directory(AT.child(f"old-{number}"))
+    threads = [threading.Thread(target=rename, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["moved"] + ["refused"] * 7
+    assert len(subject.files.listing(AT)) == 8
+
+
+def test_files_links_and_empty_directories_are_removed(subject: Subject, outside: Path) -> None:
+    subject.files.write(AT.child("file"), b"")
+    subject.files.make_directory(AT.child("directory"))
+    os.symlink(outside, subject.here / "link")
+    for name in ("file", "directory", "link"):
+        subject.files.remove(AT.child(name))
+    assert subject.files.listing(AT) == ()
+
+
+def test_a_directory_with_something_in_it_is_not_removed(subject: Subject) -> None:
+    subject.files.make_directory(AT.child("directory").child("inner"))
+    with pytest.raises(NotEmpty):
+        subject.files.remove(AT.child("directory"))
+
+
+def test_a_tree_goes_with_all_in_it_and_nothing_its_links_point_to(subject: Subject, outside: Path) -> None:
+    tree = subject.here / "tree"
+    for directory in ("a/b/c", "a/d", "e"):
+        (tree / directory).mkdir(parents=True)
+        (tree / directory / "file").write_bytes(b"x")
+        os.symlink(outside, tree / directory / "way")
+        os.link(outside / "secret", tree / directory / "second name")
+    os.mkfifo(tree / "pipe")
+    subject.files.remove_tree(AT.child("tree"))
+    subject.files.remove_tree(AT.child("tree"))
+    assert subject.files.listing(AT) == ()
+
+
+def test_a_link_in_a_trees_place_goes_and_its_target_stays(subject: Subject, outside: Path) -> None:
+    os.symlink(outside, subject.here / "tree")
+    subject.files.remove_tree(AT.child("tree"))
+    assert subject.files.listing(AT) == ()
+
+
+def test_a_tree_deeper_than_any_limit_of_recursion_or_handles_goes_too(subject: Subject) -> None:
+    here = os.open(subject.here, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir(b"d", dir_fd=here)
+        below = os.open(b"d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    subject.files.remove_tree(AT.child("d"))
+    assert subject.files.listing(AT) == ()
+
+
+def test_directories_are_made_with_those_above_and_again(subject: Subject) -> None:
+    for _ in range(2):
+        subject.files.make_directory(AT.child("a").child("b"))
+    entry = subject.files.stat(AT.child("a").child("b"))
+    assert entry is not None
+    assert entry.kind is EntryKind.DIRECTORY
+    assert stat.S_IMODE((subject.here / "a").stat().st_mode) == 0o700
+
+
+def test_a_file_in_a_directorys_place_is_left(subject: Subject) -> None:
+    subject.files.write(AT.child("file"), b"x")
+    with pytest.raises(AlreadyThere):
+        subject.files.make_directory(AT.child("file"))
+
+
+def test_open_writes_are_the_lines_of_the_servers_list(subject: Subject) -> None:
+    account = username("a.us")
+    assert subject.files.open_writes(account) == ()
+    (subject.root / "open").mkdir()
+    (subject.root / "open" / "a.us").write_text("20261122-020000/users.csv\nodd\\u{a}name\n", encoding="utf-8")
+    assert subject.files.open_writes(account) == ("20261122-020000/users.csv", "odd\\u{a}name")
+
+
+def test_old_temporaries_are_swept_and_nothing_else(subject: Subject) -> None:
+    ours, young = TEMPORARY_PREFIX.decode() + "1", TEMPORARY_PREFIX.decode() + "2"
+    for name in (ours, young, "file"):
+        (subject.here / name).write_bytes(b"x")
+        if name != young:
+            os.utime(subject.here / name, (0, 0))
+    assert subject.files.sweep(AT, timedelta(hours=1)) == 1
+    assert [entry.name for entry in subject.files.listing(AT)] == [young, "file"]
+
+
+def test_the_root_itself_is_not_touched(subject: Subject) -> None:
+    for ask in (
+        lambda: subject.files.remove_tree(HostPath()),
+        lambda: subject.files.write(HostPath(), b""),
+        lambda: subject.files.rename(HostPath(), AT),
+    ):
+        with pytest.raises(NotSafe):
+            ask()
+
+
+def test_a_message_tells_the_name_and_none_of_our_paths(subject: Subject) -> None:
+    with pytest.raises(NotThere) as told:
+        subject.files.read(AT.child("missing\n"), 5)
+    assert "missing\\u{a}" in told.value.message
+    assert str(subject.root) not in told.value.message
+    assert (told.value.code, told.value.retry) == ("not-there", False)
+
+
+def test_a_host_whose_root_is_gone_is_down_and_worth_another_try(tmp_path: Path) -> None:
+    with pytest.raises(HostDown) as told:
+        LocalFiles(tmp_path / "gone").listing(AT)
+    assert told.value.retry
+
+
+def test_swapping_a_directory_for_a_link_never_leads_outside(subject: Subject, outside: Path) -> None:
+    (subject.here / "real").mkdir()
+    (subject.here / "real" / "secret").write_bytes(b"public")
+    os.symlink(outside, subject.here / "fake")
+    stop = threading.Event()
+
+    def swap() -> None:
+        while not stop.is_set():
+            os.rename(subject.here / "real", subject.here / "way")
+            os.rename(subject.here / "way", subject.here / "real")
+            os.rename(subject.here / "fake", subject.here / "way")
+            os.rename(subject.here / "way", subject.here / "fake")
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    seen = set()
+    try:
+        for _ in range(2000):
+            try:
+                seen.add(subject.files.read(AT.child("way").child("secret"), 100))
+            except (NotThere, NotSafe):
+                seen.add(b"")
+    finally:
+        stop.set()
+        swapper.join()
+    assert seen <= {b"", b"public"}
