@@ -1,0 +1,135 @@
+"""What people may type about districts and themselves."""
+
+from django import forms
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+
+from .core import names
+from .core.roles import DISTRICT_ROLES
+from .models import District, User
+
+ZONES = [
+    ("America/New_York", "Eastern"),
+    ("America/Chicago", "Central"),
+    ("America/Denver", "Mountain"),
+    ("America/Phoenix", "Arizona"),
+    ("America/Los_Angeles", "Pacific"),
+    ("America/Anchorage", "Alaska"),
+    ("Pacific/Honolulu", "Hawaii"),
+    ("Australia/Sydney", "Sydney"),
+    ("Australia/Perth", "Perth"),
+    ("Europe/London", "London"),
+    ("UTC", "UTC"),
+]
+
+
+class NameForm(forms.Form):
+    """A district's name and domain."""
+
+    name = forms.CharField(max_length=150, label="Name of the district")
+    domain = forms.CharField(
+        max_length=260,
+        label="Domain",
+        help_text="Also its SFTP user name, for example smithville.k12.oh.us.",
+        widget=forms.TextInput(attrs={"autocapitalize": "none", "spellcheck": "false", "autocomplete": "off"}),
+    )
+
+    def clean_domain(self) -> str:
+        """The domain in its one form."""
+        try:
+            return names.domain(self.cleaned_data["domain"])
+        except names.NameRefused as refused:
+            raise ValidationError(str(refused)) from refused
+
+
+class DistrictForm(NameForm):
+    """A new district's name, domain and time zone."""
+
+    time_zone = forms.ChoiceField(choices=ZONES, label="Time zone")
+
+
+class RenameForm(NameForm):
+    """A change of name or domain; a change of domain must be said a second time."""
+
+    understood = forms.BooleanField(
+        required=False,
+        label="I have told the district that its SFTP user name changes",
+        help_text="Only needed when the domain changes.",
+    )
+
+    def __init__(self, *args: object, district: District, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.district = district
+
+    def clean(self) -> dict[str, object]:
+        """Refuses a new domain that was not confirmed."""
+        cleaned = super().clean() or {}
+        changes = cleaned.get("domain") not in (None, self.district.domain)
+        if changes and not cleaned.get("understood"):
+            self.add_error(
+                "understood",
+                "Tick this box to change the domain: every job of the district must be changed too.",
+            )
+        return cleaned
+
+
+class StateForm(forms.Form):
+    """Suspend, resume or close, with the reason that goes into the audit log."""
+
+    state = forms.ChoiceField(choices=District.State, label="State")
+    reason = forms.CharField(max_length=300, label="Reason", help_text="Kept in the audit log.")
+
+
+class InvitationForm(forms.Form):
+    """Who is invited, as what."""
+
+    name = forms.CharField(max_length=150, label="Name")
+    email = forms.EmailField(label="E-mail address")
+    role = forms.ChoiceField(choices=[(role, role.capitalize()) for role in DISTRICT_ROLES], label="Role")
+
+
+class DistrictsImportForm(forms.Form):
+    """A CSV file of districts, or its text from the preview."""
+
+    file = forms.FileField(required=False, label="CSV file", help_text="UTF-8, at most 2 MB.")
+    text = forms.CharField(required=False, widget=forms.HiddenInput, strip=False)
+
+    def clean(self) -> dict[str, object]:
+        """Puts the file's content into `text`."""
+        cleaned = super().clean() or {}
+        upload = cleaned.get("file")
+        if upload is None and not cleaned.get("text"):
+            self.add_error("file", "Choose a CSV file.")
+        elif upload is not None and upload.size > 2_000_000:
+            self.add_error("file", "This file is larger than 2 MB. Split it into several.")
+        elif upload is not None:
+            cleaned["text"] = self._decoded(upload.read())
+        return cleaned
+
+    def _decoded(self, content: bytes) -> str:
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            self.add_error("file", "This file is not UTF-8. In Excel, save it as “CSV UTF-8”.")
+            return ""
+
+
+class WelcomeForm(forms.Form):
+    """A new person's name and password."""
+
+    name = forms.CharField(max_length=150, label="Your name", widget=forms.TextInput(attrs={"autocomplete": "name"}))
+    password = forms.CharField(
+        label="Choose a password",
+        help_text="At least 12 characters. A few words you can remember are fine.",
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+    def __init__(self, *args: object, email: str, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.email = email
+
+    def clean_password(self) -> str:
+        """Refuses weak passwords with the reasons."""
+        password: str = self.cleaned_data["password"]
+        validate_password(password, User(email=self.email, name=self.cleaned_data.get("name", "")))
+        return password

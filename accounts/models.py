@@ -1,0 +1,205 @@
+"""Districts, people, their roles, SFTP accounts; the audit log and the outbox."""
+
+import secrets
+import zoneinfo
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models.functions import Lower
+from django.utils import timezone
+
+from hosts.models import Host
+
+from .core.roles import DISTRICT_ROLES, STAFF_ROLES, Right, Role, Tool, may
+from .leases import Leased
+
+
+class People(BaseUserManager["User"]):
+    """Makes people; the e-mail address is the name they sign in with."""
+
+    def create_user(self, email: str, password: str | None = None, **fields: object) -> "User":
+        """A saved person with a hashed password (or none that works)."""
+        person = self.model(email=email.strip().lower(), **fields)
+        person.set_password(password)
+        person.save(using=self._db)
+        return person
+
+
+def _zone_exists(name: str) -> None:
+    if name and name not in zoneinfo.available_timezones():
+        raise ValidationError(f"“{name}” is not a time zone. Choose one such as America/New_York.")
+
+
+class User(AbstractBaseUser):
+    """A person who signs in by e-mail: one of a district's, or one of the vendor's staff."""
+
+    email = models.EmailField(unique=True, error_messages={"unique": "Someone already signs in with this address."})
+    name = models.CharField(max_length=150)
+    staff_role = models.CharField(max_length=40, blank=True, choices=[(role, role) for role in STAFF_ROLES])
+    time_zone = models.CharField(max_length=64, blank=True, validators=[_zone_exists])
+    is_active = models.BooleanField(default=True)
+    created = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = People()
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS = ["name"]
+
+    class Meta:
+        ordering = ["email"]
+
+    def __str__(self) -> str:
+        return self.name or self.email
+
+    def has_tool(self, tool: Tool, right: Right = Right.READ) -> bool:
+        """Whether this person's staff role gives `right` on `tool` (in every district)."""
+        return bool(self.staff_role) and may(Role(self.staff_role), tool, right)
+
+
+class District(models.Model):
+    """A school district: the customer. Its domain is its SFTP user name, its slug its place in page addresses."""
+
+    class State(models.TextChoices):
+        ACTIVE = "active", "Active"
+        SUSPENDED = "suspended", "Suspended"
+        CLOSED = "closed", "Closed"
+
+    name = models.CharField(max_length=150)
+    slug = models.SlugField(max_length=31, unique=True, editable=False)
+    domain = models.CharField(max_length=253, unique=True)
+    state = models.CharField(max_length=12, choices=State, default=State.ACTIVE)
+    time_zone = models.CharField(max_length=64, default="America/New_York", validators=[_zone_exists])
+    created = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Membership(models.Model):
+    """One person's role in one district; a person may have several districts."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    district = models.ForeignKey(District, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=40, choices=[(role, role) for role in DISTRICT_ROLES])
+    since = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "district"], name="one_role_per_person_and_district")]
+
+
+class SftpAccount(models.Model):
+    """The one SFTP account of a district. Its user name is the district's domain."""
+
+    district = models.OneToOneField(District, on_delete=models.PROTECT, related_name="sftp_account")
+    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="accounts")
+    username = models.CharField(max_length=253, unique=True)
+
+    class Meta:
+        ordering = ["username"]
+
+    def __str__(self) -> str:
+        return self.username
+
+
+class RetiredUsername(models.Model):
+    """A user name an account had before. Until `cleared`, the host may still know it, and nobody else may have it."""
+
+    account = models.ForeignKey(SftpAccount, on_delete=models.PROTECT, related_name="retired_usernames")
+    username = models.CharField(max_length=253, db_index=True)
+    retired = models.DateTimeField(default=timezone.now)
+    cleared = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["pk"]
+
+
+def _invitation_token() -> str:
+    return secrets.token_urlsafe(32)
+
+
+class Invitation(models.Model):
+    """A letter that lets its reader make a sign-in for one district, once, until it expires."""
+
+    email = models.EmailField()
+    name = models.CharField(max_length=150, blank=True)
+    district = models.ForeignKey(District, on_delete=models.CASCADE, related_name="invitations")
+    role = models.CharField(max_length=40, choices=[(role, role) for role in DISTRICT_ROLES])
+    token_digest = models.CharField(max_length=64, unique=True, editable=False)
+    invited_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    created = models.DateTimeField(default=timezone.now, editable=False)
+    expires = models.DateTimeField()
+    accepted = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created"]
+
+
+class AppendOnlyError(Exception):
+    """Somebody tried to change or delete an audit entry."""
+
+
+class AuditEntry(models.Model):
+    """One thing somebody did. Never changed, never deleted; each entry's digest covers the one before.
+
+    Names are copied as text so that an entry outlives what it speaks of. Details hold no student data, no keys'
+    private parts and no passwords. The database itself refuses UPDATE and DELETE too (see the migrations).
+    """
+
+    number = models.PositiveBigIntegerField(unique=True)
+    at = models.DateTimeField()
+    action = models.CharField(max_length=60, db_index=True)
+    actor = models.CharField(max_length=254)
+    district = models.CharField(max_length=31, blank=True, db_index=True)
+    subject = models.CharField(max_length=254, blank=True)
+    details = models.JSONField(default=dict)
+    digest = models.CharField(max_length=64)
+
+    class Meta:
+        ordering = ["-number"]
+
+    def save(self, *args: object, **kwargs: object) -> None:
+        """Adds the entry; raises AppendOnlyError if it already exists."""
+        if self.pk is not None:
+            raise AppendOnlyError("Audit entries cannot be changed.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: object, **kwargs: object) -> tuple[int, dict[str, int]]:
+        """Raises AppendOnlyError, always."""
+        raise AppendOnlyError("Audit entries cannot be deleted.")
+
+
+class AuditHead(models.Model):
+    """The end of the audit chain: one row, locked while an entry is added so that numbers have no gaps."""
+
+    number = models.PositiveBigIntegerField(default=0)
+    digest = models.CharField(max_length=64)
+
+
+class OutboxMessage(Leased):
+    """One mail to one person. Every notice goes through here; without a mail server it stays here to be read."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "Waiting"
+        SENT = "sent", "Sent"
+        FAILED = "failed", "Failed"
+        KEPT = "kept", "Kept here"
+
+    key = models.CharField(max_length=200, unique=True, help_text="The same notice to the same person is sent once.")
+    kind = models.CharField(max_length=60)
+    to = models.EmailField()
+    district = models.ForeignKey(District, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    subject = models.CharField(max_length=200)
+    text = models.TextField()
+    state = models.CharField(max_length=10, choices=State, default=State.WAITING)
+    created = models.DateTimeField(default=timezone.now, editable=False)
+    sent = models.DateTimeField(null=True, blank=True)
+    tries = models.PositiveSmallIntegerField(default=0)
+    next_try = models.DateTimeField(default=timezone.now)
+    reason = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ["-created", "-pk"]
+        indexes = [models.Index(fields=["state", "next_try"]), models.Index(Lower("to"), name="outbox_to")]

@@ -1,0 +1,22 @@
+"""A nudge: tells a worker, after commit, that a row waits. If the broker is away nothing is lost: a sweep looks too."""
+
+import logging
+from functools import partial
+
+from celery import Task
+from django.db import transaction
+from kombu.exceptions import OperationalError
+
+logger = logging.getLogger(__name__)
+
+
+def nudge(task: Task, *args: int) -> None:
+    """Sends `task` with `args` (row numbers only, never content) once the running transaction has committed."""
+    transaction.on_commit(partial(_send, task, args))
+
+
+def _send(task: Task, args: tuple[int, ...]) -> None:
+    try:
+        task.apply_async(args=args)
+    except OperationalError as error:
+        logger.warning("The broker did not take %s (%s); the next sweep will find the row.", task.name, error)

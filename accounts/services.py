@@ -1,0 +1,184 @@
+"""What is written down about districts and people. Each is one transaction with its audit entry."""
+
+import hashlib
+import secrets
+from datetime import timedelta
+
+from allauth.account.models import EmailAddress
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from hosts.models import Host
+
+from . import audit, notices
+from .core import names
+from .core.roles import Role
+from .models import District, Invitation, Membership, RetiredUsername, SftpAccount, User
+from .signals import account_changed
+
+
+class Refused(Exception):
+    """What was asked cannot be done; `code` is stable, the text says why and how to mend it."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+# --- Districts ---------------------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def district_open(name: str, domain: str, *, time_zone: str, actor: User | None) -> District:
+    """A new district with its SFTP account. Raises Refused (a domain that is taken) or names.NameRefused."""
+    domain = names.domain(domain)
+    _domain_must_be_free(domain)
+    taken = set(District.objects.values_list("slug", flat=True))
+    district = District.objects.create(
+        name=name.strip(), domain=domain, slug=names.slug(name, taken), time_zone=time_zone
+    )
+    account = SftpAccount.objects.create(district=district, host=_host_for_new_accounts(), username=domain)
+    audit.record("district opened", actor=actor, district=district, subject=domain)
+    account_changed.send(sender=District, account=account)
+    return district
+
+
+@transaction.atomic
+def district_rename(district: District, *, name: str, domain: str, actor: User | None) -> District:
+    """Changes a district's name, and its domain with the SFTP user name that goes with it.
+
+    The old user name works until the next propagation, then only the new one does; keys, files and history stay.
+    Raises Refused or names.NameRefused; nothing is changed then.
+    """
+    account = SftpAccount.objects.select_for_update().get(district=district)
+    old = District.objects.get(pk=district.pk)
+    domain = names.domain(domain)
+    if domain != old.domain:
+        _domain_must_be_free(domain, account)
+        account.retired_usernames.filter(username=domain, cleared=None).delete()
+        RetiredUsername.objects.create(account=account, username=account.username)
+        account.username = domain
+        account.save(update_fields=["username"])
+    district.name, district.domain = name.strip(), domain
+    district.save(update_fields=["name", "domain"])
+    details = {"name": [old.name, district.name], "domain": [old.domain, domain]}
+    audit.record("district renamed", actor=actor, district=district, subject=domain, details=details)
+    if domain != old.domain:
+        account_changed.send(sender=District, account=account)
+    return district
+
+
+@transaction.atomic
+def district_state_set(district: District, state: District.State, *, reason: str, actor: User | None) -> None:
+    """Suspends, resumes or closes a district. Its keys leave the host (or come back) with the next propagation."""
+    if district.state == state:
+        return
+    before, district.state = district.state, state
+    district.save(update_fields=["state"])
+    details = {"from": before, "to": str(state), "reason": reason}
+    audit.record(f"district {state}", actor=actor, district=district, subject=district.domain, details=details)
+    account_changed.send(sender=District, account=SftpAccount.objects.get(district=district))
+
+
+def _host_for_new_accounts() -> Host:
+    host = Host.objects.first()
+    if host is None:
+        raise Refused("no-host", "There is no SFTP host yet. Start the portal once with `make run`; it makes one.")
+    return host
+
+
+def _domain_must_be_free(domain: str, account: SftpAccount | None = None) -> None:
+    taken = SftpAccount.objects.filter(username=domain)
+    leaving = RetiredUsername.objects.filter(username=domain, cleared=None)
+    if account is not None:
+        taken, leaving = taken.exclude(pk=account.pk), leaving.exclude(account=account)
+    if taken.exists() or leaving.exists():
+        raise Refused("domain-taken", f"Another district already has the domain {domain}.")
+
+
+# --- People ------------------------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def person_make(email: str, name: str, password: str, *, staff_role: Role | None = None) -> User:
+    """A person who can sign in at once with `password`; their address counts as verified."""
+    person = User.objects.create_user(email, password, name=name, staff_role=staff_role or "")
+    EmailAddress.objects.create(user=person, email=person.email, verified=True, primary=True)
+    audit.record("person added", subject=person.email, details={"staff role": person.staff_role})
+    return person
+
+
+@transaction.atomic
+def membership_give(user: User, district: District, role: Role, *, actor: User | None) -> Membership:
+    """Gives a person a role in a district, in place of the one they had there."""
+    membership, _ = Membership.objects.update_or_create(user=user, district=district, defaults={"role": role})
+    audit.record("role given", actor=actor, district=district, subject=user.email, details={"role": str(role)})
+    return membership
+
+
+# --- Invitations -------------------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def invitation_send(district: District, email: str, name: str, role: Role, *, actor: User | None) -> Invitation:
+    """Invites a person by mail. An earlier open invitation of the same address to the same district ends.
+
+    Raises Refused for an address of staff, or of a person whose account has ended.
+    """
+    email = email.strip().lower()
+    person = User.objects.filter(email=email).first()
+    if person is not None and person.staff_role:
+        raise Refused("is-staff", f"{email} is one of your own staff and sees every district already.")
+    if person is not None and not person.is_active:
+        raise Refused("account-ended", f"The account of {email} has ended. Invite another address.")
+    now = timezone.now()
+    Invitation.objects.filter(district=district, email=email, accepted=None, expires__gt=now).update(expires=now)
+    token = secrets.token_urlsafe(32)
+    invitation = Invitation.objects.create(
+        email=email,
+        name=name.strip(),
+        district=district,
+        role=role,
+        invited_by=actor,
+        token_digest=_token_digest(token),
+        expires=now + timedelta(days=settings.INVITATION_DAYS),
+    )
+    context = {"invitation": invitation, "token": token}
+    notices.notice_send("invitation", [email], context, about=f"invitation-{invitation.pk}", district=district)
+    details = {"role": str(role)}
+    audit.record("invitation sent", actor=actor, district=district, subject=email, details=details)
+    return invitation
+
+
+def invitation_for(token: str) -> Invitation | None:
+    """The open invitation this token belongs to: not accepted, not expired, its district not closed.
+
+    Nor is it open while the person with its address has an account that has ended.
+    """
+    open_now = Q(accepted=None, expires__gt=timezone.now()) & ~Q(district__state=District.State.CLOSED)
+    rows = Invitation.objects.filter(open_now).select_related("district")
+    found = rows.filter(token_digest=_token_digest(token)).first()
+    if found is not None and User.objects.filter(email=found.email, is_active=False).exists():
+        return None
+    return found
+
+
+@transaction.atomic
+def invitation_accept(invitation: Invitation, *, name: str, password: str) -> User:
+    """Makes the person (or gives the person who has this address another district). Raises Refused when too late."""
+    if not Invitation.objects.filter(pk=invitation.pk, accepted=None).update(accepted=timezone.now()):
+        raise Refused("invitation-used", "This invitation has been used already. Sign in with your password.")
+    person = User.objects.filter(email=invitation.email).first()
+    if person is not None and not person.is_active:
+        raise Refused("account-ended", "This account has ended. Ask your vendor's support.")
+    person = person or person_make(invitation.email, name, password)
+    membership_give(person, invitation.district, Role(invitation.role), actor=person)
+    audit.record("invitation accepted", actor=person, district=invitation.district, subject=person.email)
+    return person
+
+
+def _token_digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

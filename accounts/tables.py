@@ -1,0 +1,89 @@
+"""Tables and their filters; both live in the address, so a filtered list can be sent to a colleague."""
+
+import django_filters
+import django_tables2 as tables
+from django import forms
+
+from .models import AuditEntry, District, OutboxMessage
+
+DATE = forms.DateInput(attrs={"type": "date"})
+
+
+class DistrictFilter(django_filters.FilterSet):
+    """By words in name or domain, and by state."""
+
+    name = django_filters.CharFilter(label="Name contains", lookup_expr="icontains")
+    domain = django_filters.CharFilter(label="Domain contains", lookup_expr="icontains")
+    state = django_filters.ChoiceFilter(label="State", choices=District.State, empty_label="Any")
+
+    class Meta:
+        model = District
+        fields = ["name", "domain", "state"]
+
+
+class DistrictTable(tables.Table):
+    """All districts."""
+
+    name = tables.Column(linkify=("district_manage", {"slug": tables.A("slug")}))
+    state = tables.TemplateColumn(template_name="accounts/_district_state.html")
+    people = tables.Column(verbose_name="People", attrs={"td": {"class": "number"}, "th": {"class": "number"}})
+
+    created = tables.TemplateColumn("{% load moments %}{% moment value %}", verbose_name="Opened")
+
+    class Meta:
+        model = District
+        fields = ["name", "domain", "state", "people", "created"]
+        empty_text = "No district matches. Open one, or clear the filters."
+
+
+class OutboxFilter(django_filters.FilterSet):
+    """By recipient, kind and state."""
+
+    to = django_filters.CharFilter(label="To contains", lookup_expr="icontains")
+    kind = django_filters.CharFilter(label="Kind", lookup_expr="icontains")
+    state = django_filters.ChoiceFilter(label="State", choices=OutboxMessage.State, empty_label="Any")
+
+    class Meta:
+        model = OutboxMessage
+        fields = ["to", "kind", "state"]
+
+
+class OutboxTable(tables.Table):
+    """Every mail."""
+
+    subject = tables.Column(linkify=("outbox_message", {"pk": tables.A("pk")}))
+    state = tables.TemplateColumn(template_name="accounts/_mail_state.html")
+    created = tables.TemplateColumn("{% load moments %}{% moment value %}", verbose_name="Written")
+
+    class Meta:
+        model = OutboxMessage
+        fields = ["subject", "to", "kind", "state", "created"]
+        empty_text = "Nothing has been written yet. Notices appear here as soon as something happens."
+
+
+class AuditFilter(django_filters.FilterSet):
+    """By person, action and district."""
+
+    actor = django_filters.CharFilter(label="Who", lookup_expr="icontains")
+    action = django_filters.CharFilter(label="What", lookup_expr="icontains")
+    district = django_filters.CharFilter(label="District", lookup_expr="icontains")
+    since = django_filters.DateFilter(label="From", field_name="at", lookup_expr="date__gte", widget=DATE)
+
+    class Meta:
+        model = AuditEntry
+        fields = ["actor", "action", "district"]
+
+
+class AuditTable(tables.Table):
+    """Who did what."""
+
+    number = tables.Column(verbose_name="No.", attrs={"td": {"class": "number"}, "th": {"class": "number"}})
+    at = tables.TemplateColumn("{% load moments %}{% moment value %}", verbose_name="When")
+    details = tables.TemplateColumn(
+        template_name="accounts/_audit_details.html", orderable=False, attrs={"td": {"class": "wide"}}
+    )
+
+    class Meta:
+        model = AuditEntry
+        fields = ["number", "at", "actor", "action", "district", "subject", "details"]
+        empty_text = "Nothing matches."

@@ -1,0 +1,192 @@
+"""Pages on which staff open, rename, suspend and close districts, and invite their people."""
+
+import dataclasses
+import zoneinfo
+
+from django.conf import settings
+from django.contrib import messages
+from django.db import transaction
+from django.db.models import Count, Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django_tables2 import RequestConfig
+
+from .. import services
+from ..access import tool_for
+from ..core import roster
+from ..core.roles import Right, Role, Tool
+from ..forms import DistrictForm, DistrictsImportForm, InvitationForm, RenameForm, StateForm
+from ..models import District, RetiredUsername, SftpAccount, User
+from ..tables import DistrictFilter, DistrictTable
+
+
+@require_safe
+def districts(request: HttpRequest) -> HttpResponse:
+    """All districts, filtered and sorted by the address."""
+    person = tool_for(request.user, Tool.DISTRICTS)
+    rows = District.objects.annotate(people=Count("memberships"))
+    chosen = DistrictFilter(request.GET, queryset=rows)
+    table = DistrictTable(chosen.qs, order_by="name")
+    RequestConfig(request, paginate={"per_page": 50}).configure(table)
+    counts = District.objects.aggregate(
+        active=Count("pk", filter=Q(state="active")),
+        suspended=Count("pk", filter=Q(state="suspended")),
+        closed=Count("pk", filter=Q(state="closed")),
+    )
+    may_add = person.has_tool(Tool.DISTRICTS, Right.ADD)
+    return render(
+        request,
+        "accounts/districts.html",
+        {"table": table, "filter": chosen, "counts": counts, "may_add": may_add},
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def district_open(request: HttpRequest) -> HttpResponse:
+    """Opens one district."""
+    person = tool_for(request.user, Tool.DISTRICTS, Right.ADD)
+    form = DistrictForm(request.POST or None, initial={"time_zone": settings.TIME_ZONE})
+    if form.is_valid():
+        try:
+            district = services.district_open(**form.cleaned_data, actor=person)
+        except services.Refused as refused:
+            form.add_error("domain" if refused.code == "domain-taken" else None, refused.message)
+        else:
+            messages.success(
+                request,
+                f"{district.name} is open. Its SFTP user name is {district.domain}. Now invite its administrator.",
+            )
+            return redirect("district_manage", slug=district.slug)
+    return render(request, "accounts/district_open.html", {"form": form}, status=422 if form.errors else 200)
+
+
+@require_safe
+def district_manage(request: HttpRequest, slug: str) -> HttpResponse:
+    """One district as the vendor sees it: its name, state, people and invitations."""
+    person = tool_for(request.user, Tool.DISTRICTS)
+    return _manage(request, person, get_object_or_404(District, slug=slug))
+
+
+@require_POST
+def district_rename(request: HttpRequest, slug: str) -> HttpResponse:
+    """Changes a district's name or domain."""
+    person = tool_for(request.user, Tool.DISTRICTS, Right.WRITE)
+    district = get_object_or_404(District, slug=slug)
+    form = RenameForm(request.POST, district=district)
+    if form.is_valid():
+        try:
+            told = {key: form.cleaned_data[key] for key in ("name", "domain")}
+            services.district_rename(district, **told, actor=person)
+        except services.Refused as refused:
+            form.add_error("domain", refused.message)
+        else:
+            messages.success(request, f"Saved. The SFTP user name is {district.domain}.")
+            return redirect("district_manage", slug=slug)
+    return _manage(request, person, District.objects.get(pk=district.pk), rename=form)
+
+
+@require_POST
+def district_state(request: HttpRequest, slug: str) -> HttpResponse:
+    """Suspends, resumes or closes a district."""
+    needed = Right.DELETE if request.POST.get("state") == District.State.CLOSED else Right.WRITE
+    person = tool_for(request.user, Tool.DISTRICTS, needed)
+    district = get_object_or_404(District, slug=slug)
+    form = StateForm(request.POST)
+    if form.is_valid():
+        state = District.State(form.cleaned_data["state"])
+        services.district_state_set(district, state, reason=form.cleaned_data["reason"], actor=person)
+        messages.success(request, f"{district.name} is {state.label.lower()} now.")
+        return redirect("district_manage", slug=slug)
+    return _manage(request, person, district, state=form)
+
+
+@require_POST
+def district_invite(request: HttpRequest, slug: str) -> HttpResponse:
+    """Invites a person by mail."""
+    person = tool_for(request.user, Tool.DISTRICTS, Right.WRITE)
+    district = get_object_or_404(District.objects.exclude(state=District.State.CLOSED), slug=slug)
+    form = InvitationForm(request.POST)
+    if form.is_valid():
+        role = Role(form.cleaned_data["role"])
+        try:
+            invitation = services.invitation_send(
+                district, form.cleaned_data["email"], form.cleaned_data["name"], role, actor=person
+            )
+        except services.Refused as refused:
+            form.add_error("email", refused.message)
+        else:
+            messages.success(request, f"An invitation to {invitation.email} is on its way.")
+            return redirect("district_manage", slug=slug)
+    return _manage(request, person, district, invite=form)
+
+
+def _manage(
+    request: HttpRequest,
+    person: User,
+    district: District,
+    *,
+    rename: RenameForm | None = None,
+    state: StateForm | None = None,
+    invite: InvitationForm | None = None,
+) -> HttpResponse:
+    context = {
+        "district": district,
+        "account": district.sftp_account,
+        "rename": rename or RenameForm(initial={"name": district.name, "domain": district.domain}, district=district),
+        "state_form": state or StateForm(initial={"state": district.state}),
+        "invite": invite or InvitationForm(),
+        "people": district.memberships.select_related("user").order_by("user__email"),
+        "invitations": district.invitations.filter(accepted=None, expires__gt=timezone.now()),
+        "retired": RetiredUsername.objects.filter(account__district=district),
+        "may_write": person.has_tool(Tool.DISTRICTS, Right.WRITE),
+        "may_close": person.has_tool(Tool.DISTRICTS, Right.DELETE),
+    }
+    has_error = any(form is not None and form.errors for form in (rename, state, invite))
+    return render(request, "accounts/district_manage.html", context, status=422 if has_error else 200)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def districts_import(request: HttpRequest) -> HttpResponse:
+    """Opens many districts from a CSV file: first a preview of what would happen, then, said again, all or none."""
+    person = tool_for(request.user, Tool.DISTRICTS, Right.ADD)
+    form = DistrictsImportForm(request.POST or None, request.FILES or None)
+    preview = None
+    if form.is_valid():
+        preview = _roster(form.cleaned_data["text"])
+        if preview.is_fine and "confirm" in request.POST:
+            try:
+                _open_all(preview, person)
+            except services.Refused as refused:
+                preview = dataclasses.replace(preview, problems=(refused.message,))
+            else:
+                messages.success(request, f"{len(preview.rows)} districts are open; their administrators were invited.")
+                return redirect("districts")
+    context = {"form": form, "preview": preview, "columns": roster.COLUMNS}
+    if preview is not None:
+        context["confirm"] = DistrictsImportForm(initial={"text": form.cleaned_data["text"]})
+    is_bad = form.errors or (preview is not None and not preview.is_fine)
+    return render(request, "accounts/districts_import.html", context, status=422 if is_bad else 200)
+
+
+def _roster(text: str) -> roster.Roster:
+    taken = {
+        *SftpAccount.objects.values_list("username", flat=True),
+        *RetiredUsername.objects.filter(cleared=None).values_list("username", flat=True),
+    }
+    return roster.read_roster(text, taken=taken, zones=zoneinfo.available_timezones(), default_zone=settings.TIME_ZONE)
+
+
+@transaction.atomic
+def _open_all(preview: roster.Roster, person: User) -> None:
+    for row in preview.rows:
+        district = services.district_open(row.name, row.domain, time_zone=row.time_zone, actor=person)
+        if row.administrator_email:
+            services.invitation_send(
+                district,
+                row.administrator_email,
+                row.administrator_name,
+                Role.DISTRICT_ADMINISTRATOR,
+                actor=person,
+            )

@@ -1,0 +1,29 @@
+"""Who may do what."""
+
+import pytest
+
+from accounts.core.roles import DISTRICT_ROLES, RIGHTS, STAFF_ROLES, Right, Role, Tool, may
+
+
+def test_every_role_stands_in_the_table() -> None:
+    assert set(RIGHTS) == set(Role) == {*DISTRICT_ROLES, *STAFF_ROLES}
+
+
+def test_the_table_uses_the_four_rights_only() -> None:
+    letters = {letter for tools in RIGHTS.values() for told in tools.values() for letter in told}
+    assert letters <= {right.value for right in Right}
+
+
+@pytest.mark.parametrize("role", [role for role in Role if role is not Role.DISTRICT_ADMINISTRATOR])
+def test_only_a_district_administrator_may_change_keys(role: Role) -> None:
+    assert not may(role, Tool.TECHNICAL_SETTINGS, Right.WRITE)
+
+
+def test_a_district_administrator_may_change_keys() -> None:
+    assert may(Role.DISTRICT_ADMINISTRATOR, Tool.TECHNICAL_SETTINGS, Right.WRITE)
+
+
+@pytest.mark.parametrize("role", DISTRICT_ROLES)
+@pytest.mark.parametrize("tool", [Tool.INGEST_HISTORY, Tool.PROPAGATION, Tool.DISTRICTS, Tool.OUTBOX, Tool.AUDIT_LOG])
+def test_districts_have_no_staff_tool(role: Role, tool: Tool) -> None:
+    assert not any(may(role, tool, right) for right in Right)

@@ -1,0 +1,40 @@
+"""Every test has a data directory of its own making, and (unless it starts servers) a database of its own."""
+
+import os
+import tempfile
+
+# Before Django reads its settings: no test may touch the state of a portal somebody runs.
+_DATA_DIR = tempfile.mkdtemp(prefix="sftp-portal-tests-")
+os.environ["DATA_DIR"] = _DATA_DIR
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Playwright's loop runs beside Django's ORM
+
+import shutil  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+from django.conf import LazySettings  # noqa: E402
+from django.conf import settings as django_settings  # noqa: E402
+from django.core.cache import cache  # noqa: E402
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _data_dir_goes_away() -> Iterator[None]:
+    yield
+    shutil.rmtree(_DATA_DIR, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _own_state(settings: LazySettings, tmp_path: Path) -> None:
+    """Each test's hosts, staging and cache start empty; passwords are hashed in no time."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    cache.clear()
+    django_settings.DATA_DIR = tmp_path / "var"
+    django_settings.SFTP_ROOT = tmp_path / "var" / "sftp"
+    django_settings.STAGING_DIR = tmp_path / "var" / "staging"
+
+
+@pytest.fixture(autouse=True)
+def _no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nudges go nowhere outside the flow tests, which run a real broker: the row is the queue."""
+    monkeypatch.setattr("celery.app.task.Task.apply_async", lambda *args, **kwargs: None)
