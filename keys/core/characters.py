@@ -1,0 +1,107 @@
+"""Characters: what a paste looks like once blanks, invisible characters and line ends are made plain."""
+
+import re
+from dataclasses import dataclass
+
+COMMENT_LENGTH = 255
+
+_BLANKS = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
+_INVISIBLE = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]")
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_MAIL_QUOTING = re.compile(r"(?:> ?){1,9}")
+_QUOTES = frozenset({'""', "''", "``", "\u201c\u201d", "\u2018\u2019", "\u201e\u201c", "\u00ab\u00bb"})
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a paste, its blanks made plain: number from 1, with its outer blanks, and without them."""
+
+    number: int
+    raw: str
+    text: str
+
+
+def text_from(content: bytes) -> str:
+    """The text of a file as editors save it: UTF-8, UTF-16 (with or without its mark) or Windows-1252."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", "replace")
+    if content[1:8:2] == bytes(4):
+        return content.decode("utf-16-le", "replace")
+    if content[0:8:2] == bytes(4):
+        return content.decode("utf-16-be", "replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "replace")
+
+
+def split_lines(text: str) -> list[str]:
+    """Lines ended by LF, CRLF, CR, or the CR CR LF of a twice converted file, and by nothing else."""
+    return text.replace("\r\r\n", "\n").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def forbidden_lines(text: str) -> list[int]:
+    """Numbers of the lines with a character that could end a line or steer a terminal."""
+    if not _FORBIDDEN.search(text):
+        return []
+    return [number for number, line in enumerate(split_lines(text), 1) if _FORBIDDEN.search(line)]
+
+
+def visible(text: str) -> str:
+    """Without anything that does not show: what a person who reads the paste would see."""
+    shown = _FORBIDDEN.sub("", text)
+    return shown if shown.isascii() else _INVISIBLE.sub("", shown)
+
+
+def lines_from(text: str) -> list[Line]:
+    """The lines of a paste, without mail quoting and without quotes round a line or the whole."""
+    plain = text.replace("\t", " ")
+    if not plain.isascii():
+        plain = _BLANKS.sub(" ", _INVISIBLE.sub("", plain))
+    return [_line(number, raw) for number, raw in enumerate(_unquoted_whole(split_lines(plain)), 1)]
+
+
+def comment_from(text: str) -> str:
+    """A comment safe in a line, a page and a log: printable, single blanks, at most 255 characters."""
+    return tidy(text)[:COMMENT_LENGTH].rstrip()
+
+
+def tidy(text: str) -> str:
+    """Printable characters and single blanks only, of any length."""
+    words = text.split()
+    joined = " ".join(words)
+    if joined.isprintable():
+        return joined
+    printable = ("".join(filter(str.isprintable, word)) for word in words)
+    return " ".join(filter(None, printable))
+
+
+def count_lines(text: str) -> int:
+    """How many lines ``split_lines`` would give, or a few more."""
+    return 1 + text.count("\n") + text.count("\r") - text.count("\r\n")
+
+
+def _line(number: int, raw: str) -> Line:
+    quoting = _MAIL_QUOTING.match(raw)
+    if quoting:
+        raw = raw[quoting.end() :]
+    text = raw.strip(" ")
+    if _is_quoted(text):
+        raw = text[1:-1]
+        text = raw.strip(" ")
+    return Line(number, raw, text)
+
+
+def _unquoted_whole(raws: list[str]) -> list[str]:
+    """Without quotes that open in the first line and close in another, the last."""
+    written = [index for index, raw in enumerate(raws) if raw.strip(" ")]
+    if len(written) < 2:
+        return raws
+    first, last = raws[written[0]].lstrip(" "), raws[written[-1]].rstrip(" ")
+    if _is_quoted(first[0] + last[-1]) and not _is_quoted(first.rstrip(" ")):
+        raws[written[0]], raws[written[-1]] = first[1:], last[:-1]
+    return raws
+
+
+def _is_quoted(text: str) -> bool:
+    return len(text) > 1 and text[0] + text[-1] in _QUOTES

@@ -1,0 +1,66 @@
+"""PEM public keys (RFC 7468): SubjectPublicKeyInfo and PKCS#1, as openssl writes them."""
+
+import re
+from collections.abc import Sequence
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+
+from keys.core.characters import Line
+from keys.core.errors import KeyProblem, Note, Refusal
+from keys.core.formats.armour import BEGIN, Block, block_at
+from keys.core.formats.contract import Found, Taken
+from keys.core.wire import decoded
+
+_LABEL = re.compile(r"-{5}BEGIN ([A-Z0-9][A-Z0-9 ]{0,40}[A-Z0-9])-{5}")
+_KEY_LABELS = ("PUBLIC KEY", "RSA PUBLIC KEY")
+
+
+def take(lines: Sequence[Line], at: int) -> Taken | None:
+    """One block, of whatever kind."""
+    if not BEGIN.match(lines[at].text):
+        return None
+    block = block_at(lines, at)
+    number = lines[at].number
+    try:
+        found = _read(lines[at].text, block, number)
+    except KeyProblem as error:
+        return Taken(block.lines, problems=(error.problem.at(number),))
+    return Taken(block.lines, (found,), notes=(Note.CONVERTED.problem(number),))
+
+
+def _read(first: str, block: Block, number: int) -> Found:
+    begin = _LABEL.fullmatch(first)
+    if begin is None or begin[1] not in _KEY_LABELS:
+        raise _other_kind(first).error()
+    if block.end != f"-----END {begin[1]}-----":
+        raise Refusal.PEM_UNFINISHED.error()
+    der = decoded("".join(line.text for line in block.body))
+    return Found(_blob_from(der), "", number)
+
+
+def _other_kind(first: str) -> Refusal:
+    if "PGP" in first:
+        return Refusal.PGP
+    if "CERTIFICATE" in first:
+        return Refusal.X509
+    return Refusal.PEM_UNREADABLE
+
+
+def _blob_from(der: bytes) -> bytes:
+    try:
+        key = load_der_public_key(der)
+    except (ValueError, UnsupportedAlgorithm):
+        raise Refusal.PEM_UNREADABLE.error() from None
+    if isinstance(key, dsa.DSAPublicKey):
+        raise Refusal.DSA.error()
+    if isinstance(key, ed448.Ed448PublicKey):
+        raise Refusal.ED448.error()
+    if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey):
+        raise Refusal.UNKNOWN_TYPE.error()
+    try:
+        line = key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    except (ValueError, UnsupportedAlgorithm):
+        raise Refusal.UNKNOWN_TYPE.error() from None
+    return decoded(line.split(b" ")[1].decode("ascii"))

@@ -1,0 +1,149 @@
+"""Putting an OpenSSH line together again that was broken at some column.
+
+The blob says by its own length fields where it ends, so that part is certain. A comment says nothing of the
+kind: what follows it is joined only if the line was full, or if a blank shows that the line goes on.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keys.core.algorithms import ALGORITHMS, refused_by_name
+from keys.core.characters import Line
+from keys.core.errors import KeyProblem, Refusal
+from keys.core.wire import BASE64, encoded_length, encoded_name
+
+_SHORTEST_TYPE_PIECE = 3
+_MOST_TYPE_PIECES = 4
+_SHORTEST_KEY_PIECE = 16
+_FIRST_WORD = re.compile(r"\S{1,64}(?= |$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A type word, what stands behind it, and the index of the line that ends it."""
+
+    word: str
+    rest: str
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The base64 and the comment of one key, the index of its last line, and why it could not be joined."""
+
+    base64: str
+    comment: str
+    last: int
+    problem: KeyProblem | None = None
+
+
+def opening_at(lines: Sequence[Line], at: int) -> Opening | None:
+    """The type word that begins at a line, even if it is itself broken over a few lines."""
+    text = lines[at].text
+    for last in range(at, min(at + _MOST_TYPE_PIECES, len(lines))):
+        if last > at:
+            text += lines[last].text
+        word = _FIRST_WORD.match(text)
+        if word is not None and _is_type(word[0]):
+            return Opening(word[0], text[word.end() :].strip(" "), last)
+        if not _may_become_type(text):
+            return None
+    return None
+
+
+def joined(lines: Sequence[Line], at: int, opening: Opening) -> Joined:
+    """The key whose type word is at an index, with as many further lines as its blob asks for."""
+    head, _, comment = opening.rest.partition(" ")
+    if encoded_name(head) not in (None, opening.word):
+        last = opening.last + pieces_behind(lines, opening.last)
+        return Joined("", "", last, Refusal.TYPE_MISMATCH.error())
+    fields = ALGORITHMS[opening.word].fields
+    needed = encoded_length(head, fields)
+    if comment or (needed is not None and len(head) >= needed):
+        key = Joined(head, comment.strip(" "), opening.last)
+    else:
+        pieces = [head, *_pieces(lines, opening.last)]
+        key = _fitted(lines, opening.last, pieces, encoded_length("".join(pieces), fields))
+    start = at if opening.rest else opening.last + 1
+    return _with_comment(lines, key, _width(lines, start, key.last)) if key.problem is None else key
+
+
+def pieces_behind(lines: Sequence[Line], last: int) -> int:
+    """How many lines behind an index are pieces of base64, the last of them perhaps short or with a comment."""
+    at = last + 1
+    while at < len(lines) and len(lines[at].text) >= _SHORTEST_KEY_PIECE and BASE64.fullmatch(lines[at].text):
+        at += 1
+    count = at - last - 1
+    return count + 1 if count and at < len(lines) and _begins_with_base64(lines[at]) else count
+
+
+def _pieces(lines: Sequence[Line], last: int) -> list[str]:
+    """The first words of the lines that could go on with the base64; the last of them may have a comment."""
+    pieces = []
+    for index in range(last + 1, len(lines)):
+        if not _begins_with_base64(lines[index]):
+            break
+        piece, _, comment = lines[index].text.partition(" ")
+        pieces.append(piece)
+        if comment:
+            break
+    return pieces
+
+
+def _fitted(lines: Sequence[Line], first: int, pieces: list[str], needed: int | None) -> Joined:
+    """Take pieces until the blob is whole; it must end where a piece ends."""
+    length = 0
+    for count, piece in enumerate(pieces):
+        length += len(piece)
+        if needed is not None and length >= needed:
+            comment = lines[first + count].text.partition(" ")[2].strip(" ") if count else ""
+            problem = None if length == needed else Refusal.JOIN_UNCERTAIN.error()
+            return Joined("".join(pieces[: count + 1]), comment, first + count, problem)
+    last = first + len(pieces) - 1
+    return Joined("", "", last, Refusal.TRUNCATED.error())
+
+
+def _with_comment(lines: Sequence[Line], key: Joined, width: int | None) -> Joined:
+    """Join the rest of a broken comment, where it is certain that the lines belong together."""
+    comment, last = key.comment, key.last
+    while last + 1 < len(lines) and _goes_on(lines, last, width, comment):
+        last += 1
+        comment += _gap(lines[last - 1], lines[last], width) + lines[last].text
+    return Joined(key.base64, comment.strip(" "), last)
+
+
+def _width(lines: Sequence[Line], start: int, last: int) -> int | None:
+    """The column at which the lines up to an index were broken; None if there is no such column."""
+    widths = {len(line.text) for line in lines[start:last]}
+    # A line that was broken beside a blank is shown one shorter.
+    return max(widths) if widths and max(widths) - min(widths) <= 1 else None
+
+
+def _goes_on(lines: Sequence[Line], last: int, width: int | None, comment: str) -> bool:
+    """Whether the next line is the rest of the comment: the line before is full, or a blank leads it."""
+    line, following = lines[last], lines[last + 1]
+    if not following.text or following.text.startswith(("#", "---")) or opening_at(lines, last + 1):
+        return False
+    if width is None:
+        return not comment and following.raw.startswith(" ") and not line.raw.startswith(" ")
+    return len(line.text) in (width - 1, width) and len(following.text) <= width
+
+
+def _gap(before: Line, line: Line, width: int | None) -> str:
+    """The blank that the break swallowed, if it did."""
+    full = len(before.text) == width
+    return "" if full and not line.raw.startswith(" ") else " "
+
+
+def _begins_with_base64(line: Line) -> bool:
+    piece = line.text.partition(" ")[0]
+    return bool(piece) and BASE64.fullmatch(piece) is not None
+
+
+def _is_type(word: str) -> bool:
+    return word in ALGORITHMS or refused_by_name(word)
+
+
+def _may_become_type(text: str) -> bool:
+    return len(text) >= _SHORTEST_TYPE_PIECE and any(name.startswith(text) for name in ALGORITHMS)

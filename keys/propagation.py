@@ -1,0 +1,201 @@
+"""Brings key files to their hosts: render from values, compare, write, read back, note."""
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+
+from django.db.models import F
+from django.utils import timezone
+
+from accounts.leases import LeaseLost, free_to_take, lease_kept, lease_renew, lease_take
+from accounts.models import RetiredUsername, SftpAccount
+from hosts import provision
+from hosts.connect import files_for
+from hosts.core import paths
+from hosts.core.errors import HostError, NotThere, TooLarge
+from hosts.files import HostFiles
+
+from .core import authorized_keys
+from .core.errors import KeyProblem
+from .models import KeyFile, PropagationFailure, PropagationRun
+from .selectors import due, file_content_keys, left_behind, unfinished_runs
+
+logger = logging.getLogger(__name__)
+# A host that is away is tried again after 15 s, 30 s, 1 min ... and at the latest with the hourly run.
+FIRST_PAUSE = timedelta(seconds=15)
+LONGEST_PAUSE = timedelta(hours=1)
+# No authorized_keys file of ours comes near this; what is larger is not ours.
+LARGEST_FILE = 4 * 1024 * 1024
+
+
+class Outcome(Enum):
+    """What became of one account's file; the value is the counter of the run."""
+
+    WRITTEN = "written"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+
+
+class ReadBackDiffers(HostError):
+    """The host did not keep what was written."""
+
+    code = "read-back-differs"
+    retry = True
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """What one push did; `code` and `reason` say why it failed."""
+
+    outcome: Outcome
+    code: str = ""
+    reason: str = ""
+
+
+def push_one(account_pk: int) -> None:
+    """Pushes one account that waits, and keeps a run of its own in the history. Nothing if it waits no longer."""
+    if not due().filter(account_id=account_pk).filter(free_to_take()).exists():
+        return
+    push = push_account(account_pk, only_if_due=True)
+    if push is not None:
+        now = timezone.now()
+        run = PropagationRun.objects.create(
+            cause=PropagationRun.Cause.SAVED,
+            state=PropagationRun.State.DONE,
+            started=now,
+            finished=now,
+            total=1,
+            **{push.outcome.value: 1},
+        )
+        _note_failure(run, account_pk, push)
+
+
+def push_account(account_pk: int, *, only_if_due: bool = False) -> Push | None:
+    """Brings one account's file to its host; None if another worker is at it or it no longer exists."""
+    rows = (due() if only_if_due else KeyFile.objects.all()).filter(account_id=account_pk)
+    token = lease_take(rows)
+    if token is None:
+        return None
+    rows = KeyFile.objects.filter(account_id=account_pk)
+    with lease_kept(rows, token):
+        file = rows.select_related("account__district", "account__host").get()
+        return _push(file, token)
+
+
+def _push(file: KeyFile, token: str) -> Push:
+    try:
+        content = authorized_keys.render(file_content_keys(file.account))
+        outcome = _bring(files_for(file.account.host), file.account, content)
+    except HostError as error:
+        return _failed(file, token, error.code, error.message)
+    except KeyProblem as problem:  # a stored row that today's rules no longer take: that account only
+        return _failed(file, token, problem.problem.code, problem.problem.message)
+    except Exception as error:  # one account's trouble must not keep the others waiting; the log has it
+        logger.exception("The key file of account %s could not be made.", file.account_id)
+        reason = f"Something went wrong on our side ({type(error).__name__}). We try again."
+        return _failed(file, token, "unexpected", reason)
+    digest = hashlib.sha256(content).hexdigest()
+    held = KeyFile.objects.filter(pk=file.pk, lease_token=token)
+    now = timezone.now()
+    if file.host_version != file.version or outcome is Outcome.WRITTEN:
+        held.update(on_host_since=now)
+    is_ours = held.update(host_version=file.version, digest=digest, tries=0, next_try=None, code="", reason="")
+    # Saved again while we were writing: that newer set still waits.
+    held.filter(version=file.version).update(state=KeyFile.State.ON_HOST)
+    if not is_ours and outcome is Outcome.WRITTEN:
+        # We hung, and another wrote before us: ours may be the older set, so the file is brought once more.
+        KeyFile.objects.filter(pk=file.pk).update(state=KeyFile.State.WAITING)
+    return Push(outcome)
+
+
+def _bring(files: HostFiles, account: SftpAccount, content: bytes) -> Outcome:
+    name = paths.username(account.username)
+    _clear_retired_names(files, account)
+    provision.home_make(files, name)
+    path = paths.key_file(name)
+    try:
+        if files.read(path, LARGEST_FILE) == content:
+            return Outcome.UNCHANGED
+    except (NotThere, TooLarge):
+        pass
+    files.write(path, content)
+    if files.read(path, LARGEST_FILE) != content:
+        raise ReadBackDiffers("The host answered, but the file read back is not what was written. We try again.")
+    return Outcome.WRITTEN
+
+
+def _clear_retired_names(files: HostFiles, account: SftpAccount) -> None:
+    """A renamed account: the old name's keys go first, then its home takes the new name."""
+    # Renamed after we read the account: the name we know it by is retired by now, and the next push clears it.
+    for retired in RetiredUsername.objects.filter(account=account, cleared=None).exclude(username=account.username):
+        provision.keys_remove(files, paths.username(retired.username))
+        provision.home_rename(files, paths.username(retired.username), paths.username(account.username))
+        retired.cleared = timezone.now()
+        retired.save(update_fields=["cleared"])
+
+
+def _failed(file: KeyFile, token: str, code: str, reason: str) -> Push:
+    pause = min(FIRST_PAUSE * 2 ** min(file.tries, 10), LONGEST_PAUSE)
+    logger.warning("The key file of account %s was not brought to its host: %s", file.account_id, code)
+    KeyFile.objects.filter(pk=file.pk, lease_token=token, version=file.version).update(
+        state=KeyFile.State.FAILED,
+        tries=F("tries") + 1,
+        next_try=timezone.now() + pause,
+        code=code,
+        reason=reason[:400],
+    )
+    return Push(Outcome.FAILED, code, reason[:400])
+
+
+def run_hourly() -> None:
+    """The scheduled run over all accounts."""
+    run_do(PropagationRun.objects.create(cause=PropagationRun.Cause.HOURLY).pk)
+
+
+def run_do(run_pk: int) -> None:
+    """Walks over all accounts for one run; the files decide what is left to do, so it may be begun again any time."""
+    rows = PropagationRun.objects.filter(pk=run_pk).exclude(state=PropagationRun.State.DONE)
+    token = lease_take(rows)
+    if token is None:
+        return
+    rows = PropagationRun.objects.filter(pk=run_pk)
+    with lease_kept(rows, token):
+        try:
+            _walk(rows.get(), token)
+        except LeaseLost:
+            logger.info("Propagation run %s was taken over by another worker.", run_pk)
+
+
+def _walk(run: PropagationRun, token: str) -> None:
+    accounts = list(SftpAccount.objects.order_by("username").values_list("pk", flat=True))
+    run.failures.all().delete()
+    run.state, run.started, run.total = PropagationRun.State.RUNNING, timezone.now(), len(accounts)
+    run.written = run.unchanged = run.failed = 0
+    _keep(run, token)
+    for account_pk in accounts:
+        push = push_account(account_pk) or Push(Outcome.UNCHANGED)
+        setattr(run, push.outcome.value, getattr(run, push.outcome.value) + 1)
+        _keep(run, token)
+        _note_failure(run, account_pk, push)
+    run.state, run.finished = PropagationRun.State.DONE, timezone.now()
+    _keep(run, token)
+
+
+def _keep(run: PropagationRun, token: str) -> None:
+    lease_renew(PropagationRun.objects.filter(pk=run.pk), token)
+    run.save(update_fields=["state", "started", "finished", "total", "written", "unchanged", "failed"])
+
+
+def _note_failure(run: PropagationRun, account_pk: int, push: Push) -> None:
+    if push.outcome is Outcome.FAILED:
+        PropagationFailure.objects.create(run=run, account_id=account_pk, code=push.code, reason=push.reason)
+
+
+def sweep() -> None:
+    """Pushes what waits although its nudge was lost, and finishes runs whose worker died."""
+    for account_pk in list(left_behind().values_list("account_id", flat=True)[:500]):
+        push_one(account_pk)
+    for run_pk in list(unfinished_runs().filter(free_to_take()).values_list("pk", flat=True)):
+        run_do(run_pk)

@@ -1,0 +1,14 @@
+"""Answers the signals of the floor below."""
+
+from django.dispatch import receiver
+
+from accounts.models import SftpAccount
+from accounts.signals import account_changed
+
+from .services import propagation_want
+
+
+@receiver(account_changed)
+def host_must_hear(account: SftpAccount, **_: object) -> None:
+    """An account was opened, renamed, suspended or closed: its key file is written anew."""
+    propagation_want(account)

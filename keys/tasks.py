@@ -1,0 +1,29 @@
+"""Celery's handles on this package."""
+
+from celery import shared_task
+
+from . import propagation
+
+
+@shared_task(name="keys.propagate_account")
+def propagate_account(account_pk: int) -> None:
+    """Brings one account's key file to its host."""
+    propagation.push_one(account_pk)
+
+
+@shared_task(name="keys.propagate_run")
+def propagate_run(run_pk: int) -> None:
+    """Does a run that somebody asked for."""
+    propagation.run_do(run_pk)
+
+
+@shared_task(name="keys.propagate_all")
+def propagate_all() -> None:
+    """The hourly run over all accounts."""
+    propagation.run_hourly()
+
+
+@shared_task(name="keys.sweep")
+def sweep() -> None:
+    """Finds what lost messages and killed workers left behind."""
+    propagation.sweep()
