@@ -1,0 +1,100 @@
+"""The end of an epoch's way on the host: its place in /upload-processed/, the log in it, and its deletion one day."""
+
+import logging
+from datetime import timedelta
+
+from django.conf import settings
+from django.utils import timezone
+
+from hosts.connect import files_for
+from hosts.core import paths
+from hosts.core.errors import HostError, NotThere
+from hosts.files import EntryKind, HostFiles
+
+from . import logbook
+from .core.discovery import EPOCH_NAME
+from .models import Epoch
+
+logger = logging.getLogger(__name__)
+LOG_NAME = "processing-log.txt"
+
+
+def _place(epoch: Epoch) -> tuple[HostFiles, paths.HostPath]:
+    files = files_for(epoch.account.host)
+    return files, paths.processed(paths.username(epoch.account.username))
+
+
+def name_choose(epoch: Epoch) -> str:
+    """A name in /upload-processed/ that is free: the epoch's own, or with a number; never one already there."""
+    files, place = _place(epoch)
+    taken = {entry.name for entry in files.listing(place)}
+    own = epoch.name if EPOCH_NAME.fullmatch(epoch.name) else f"{epoch.started:%Y%m%d-%H%M%S}"
+    name, number = own, 2
+    while name in taken:
+        name, number = f"{own}-{number}", number + 1
+    return name
+
+
+def name_record(epoch: Epoch, name: object) -> None:
+    """Noted before anything moves, so that a second try moves it to the same place."""
+    epoch.archive_name = str(name)
+
+
+def log_write(epoch: Epoch) -> str:
+    """Writes the log into the claimed directory; written from rows only, so a second try writes the same."""
+    text = logbook.text(epoch)
+    files = files_for(epoch.account.host)
+    files.write(paths.claimed(epoch.pk).child(_log_name(epoch)), text.encode())
+    return text
+
+
+def _log_name(epoch: Epoch) -> str:
+    """A name that nothing of the district's has: a file we copied, or a directory or link we did not."""
+    inside = files_for(epoch.account.host).listing(paths.claimed(epoch.pk))
+    odd = {entry.name for entry in inside if entry.kind is not EntryKind.FILE}
+    taken = odd | set(epoch.files.values_list("name", flat=True))
+    name, number = LOG_NAME, 2
+    while name in taken:
+        name, number = LOG_NAME.replace(".txt", f"-{number}.txt"), number + 1
+    return name
+
+
+def log_record(epoch: Epoch, text: object) -> None:
+    """Keeps the log's text for the page."""
+    epoch.log = str(text)
+
+
+def move(epoch: Epoch) -> None:
+    """Moves the claimed directory to its place. Gone from where it was, and there? Then it was moved before."""
+    files, place = _place(epoch)
+    target = place.child(epoch.archive_name)
+    try:
+        files.rename(paths.claimed(epoch.pk), target)
+    except NotThere:
+        if files.stat(target) is None:
+            raise
+
+
+def move_record(epoch: Epoch, _: object) -> None:
+    """Nothing but the step itself."""
+
+
+def purge() -> int:
+    """Deletes from /upload-processed/ what is past its days; returns how many epochs that were."""
+    before = timezone.now() - timedelta(days=settings.PROCESSED_DAYS)
+    due = Epoch.objects.filter(finished__lt=before, purged=None).exclude(archive_name="")
+    count = 0
+    for epoch in due.select_related("account__host")[:1000]:
+        try:
+            count += _purge_one(epoch)
+        except HostError as error:  # its host is away: tried again next hour, the others now
+            logger.warning("Epoch %s could not be purged: %s", epoch.pk, error.code)
+    return count
+
+
+def _purge_one(epoch: Epoch) -> int:
+    files, place = _place(epoch)
+    if files.stat(place) is None:  # being renamed: its files still lie under the old user name
+        return 0
+    files.remove_tree(place.child(epoch.archive_name))
+    return Epoch.objects.filter(pk=epoch.pk).update(purged=timezone.now())

@@ -1,0 +1,90 @@
+"""What a check finds: one frozen value per finding, and a ledger that counts all and keeps some."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ingest.core.display import masked
+
+
+class Severity(StrEnum):
+    """ERROR: nothing of the epoch is loaded. WARNING: loaded, should be mended. NOTE: good to know."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing found. `line` is the physical line (1 is the file's first); `value` only ever a shape."""
+
+    file: str
+    code: str
+    severity: Severity
+    message: str
+    line: int | None = None
+    column: str = ""
+    hint: str = ""
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How often one code was found in one file, stored or not."""
+
+    file: str
+    code: str
+    severity: Severity
+    count: int
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Counts every finding and keeps the first `per_code` of each file and code."""
+
+    per_code: int
+    kept: list[Finding] = field(default_factory=list)
+    totals: Counter[tuple[str, str, Severity]] = field(default_factory=Counter)
+
+    def add(self, finding: Finding) -> None:
+        if self.totals[finding.file, finding.code, finding.severity] < self.per_code:
+            self.kept.append(finding)
+        self.totals[finding.file, finding.code, finding.severity] += 1
+
+    def report(
+        self,
+        severity: Severity | None,
+        file: str,
+        code: str,
+        message: str,
+        *,
+        line: int | None = None,
+        column: str = "",
+        hint: str = "",
+        value: str = "",
+    ) -> None:
+        """Enter a finding of this severity (None: the rule is off). Of `value` only the shape is kept."""
+        if severity is not None:
+            self.add(Finding(file, code, severity, message, line, column, hint, masked(value)))
+
+    def count(self, severity: Severity | None, file: str, code: str, times: int) -> None:
+        """Count findings that nobody needs to read one by one."""
+        if severity is not None and times:
+            self.totals[file, code, severity] += times
+
+    def number(self, file: str, severity: Severity) -> int:
+        return sum(n for (name, _, level), n in self.totals.items() if name == file and level is severity)
+
+    def tallies(self) -> tuple[Tally, ...]:
+        return tuple(Tally(file, code, level, n) for (file, code, level), n in self.totals.items())
+
+    def findings(self, order: Mapping[str, int]) -> tuple[Finding, ...]:
+        """What was kept, by file in the given order, then by line and column."""
+        last = len(order)
+        return tuple(sorted(self.kept, key=lambda f: (order.get(f.file, last), f.file, f.line or 0, f.column)))
+
+    @property
+    def clean(self) -> bool:
+        return not any(level is Severity.ERROR for _, _, level in self.totals)

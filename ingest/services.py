@@ -1,0 +1,52 @@
+"""What staff want of an epoch, written down; `looking` and `pipeline` do it."""
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts import audit
+from accounts.models import User
+from accounts.nudge import nudge
+from accounts.services import Refused
+
+from .catalogue import format_named
+from .models import Epoch
+from .tasks import look, process_district
+
+__all__ = ["Refused", "epoch_format_assign", "epoch_hurry"]
+
+
+@transaction.atomic
+def epoch_hurry(epoch: Epoch, *, actor: User) -> None:
+    """“Process now”: no waiting for quiet time or a later try. COMPLETE and a known format are still needed.
+
+    Raises Refused for an epoch that has come to an end.
+    """
+    epoch = Epoch.objects.select_for_update().get(pk=epoch.pk)
+    if epoch.state in Epoch.ENDED:
+        raise Refused("epoch-ended", "This epoch has been dealt with already; there is nothing left to process.")
+    if epoch.state == Epoch.State.STUCK:
+        epoch.state = Epoch.State.WORKING if epoch.step else Epoch.State.QUEUED
+    epoch.hurry, epoch.next_try, epoch.tries = True, None, 0
+    epoch.save(update_fields=["state", "hurry", "next_try", "tries"])
+    audit.record("epoch: process now", actor=actor, district=epoch.district, subject=epoch.name)
+    if epoch.state in (Epoch.State.QUEUED, Epoch.State.WORKING):
+        nudge(process_district, epoch.district_id)
+    else:
+        nudge(look)
+
+
+@transaction.atomic
+def epoch_format_assign(epoch: Epoch, name: str, *, actor: User) -> None:
+    """Staff say what format an unrecognised epoch is in; it is queued. Raises Refused."""
+    epoch = Epoch.objects.select_for_update().get(pk=epoch.pk)
+    found = format_named(name)
+    if found is None:
+        raise Refused("no-such-format", "That format is not known (any more). Choose another.")
+    if epoch.state != Epoch.State.WAITING_STAFF:
+        raise Refused("not-waiting", "Only an epoch that waits for staff can be given a format by hand.")
+    epoch.format, epoch.format_by, epoch.queued = found.name, actor, timezone.now()
+    epoch.state = Epoch.State.QUEUED
+    epoch.save(update_fields=["format", "format_by", "queued", "state"])
+    details = {"format": found.name}
+    audit.record("epoch: format assigned", actor=actor, district=epoch.district, subject=epoch.name, details=details)
+    nudge(process_district, epoch.district_id)

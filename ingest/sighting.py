@@ -1,0 +1,64 @@
+"""What an epoch's files look like, by name and first line: read in place on the host, or again in our own copy."""
+
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from .core.choose import COMPLETE, Sighting, is_noise
+from .core.container import Archive, ArchiveLimits, read_archive
+from .core.errors import ArchiveError
+from .core.lexical import read_header
+from .core.schema import Container
+
+LIMITS = ArchiveLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The sightings of an epoch, and whether they lie loose or in its one zip. `trouble` says why a zip was refused."""
+
+    sightings: tuple[Sighting, ...]
+    container: Container
+    trouble: str = ""
+
+
+def is_zip(name: str) -> bool:
+    """Whether a file is named as a zip."""
+    return name.casefold().endswith(".zip")
+
+
+def the_one_zip(names: Iterable[str]) -> str | None:
+    """The name of the zip if an epoch is just one zip (beside COMPLETE and what systems leave about)."""
+    data = [name for name in names if name != COMPLETE and not is_noise(name)]
+    return data[0] if len(data) == 1 and is_zip(data[0]) else None
+
+
+def see(names: Iterable[str], open_file: Callable[[str], BinaryIO]) -> Seen:
+    """Reads the first line of each file; `open_file` gives one by its name. Nothing is followed, nothing is changed."""
+    names = [name for name in names if name != COMPLETE]
+    packed = the_one_zip(names)
+    if packed is not None:
+        with closing(open_file(packed)) as file:
+            return _see_archive(read_archive(file, packed, LIMITS))
+    sightings = tuple(_see_file(name, open_file) for name in names)
+    return Seen(sightings, Container.LOOSE)
+
+
+def _see_file(name: str, open_file: Callable[[str], BinaryIO]) -> Sighting:
+    with closing(open_file(name)) as file:
+        return Sighting(name, read_header(file))
+
+
+def _see_archive(archive: Archive) -> Seen:
+    if not archive.ok:
+        return Seen((), Container.ZIP, archive.findings[0].message)
+    return Seen(tuple(_see_member(archive, member.name) for member in archive.members), Container.ZIP)
+
+
+def _see_member(archive: Archive, name: str) -> Sighting:
+    try:
+        with closing(archive.open(name)) as file:
+            return Sighting(name, read_header(file))
+    except ArchiveError:  # found again, and told, when the epoch is checked
+        return Sighting(name, None)

@@ -1,0 +1,56 @@
+"""The table of Ingest history and its filters, which live in the address."""
+
+import django_filters
+import django_tables2 as tables
+from django import forms
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+
+from accounts.models import District
+
+from .catalogue import format_title
+from .models import Epoch
+from .wording import sentence
+
+DATE = forms.DateInput(attrs={"type": "date"})
+
+
+class EpochFilter(django_filters.FilterSet):
+    """By district, state and date of arrival."""
+
+    district = django_filters.ModelChoiceFilter(label="District", queryset=District.objects.all(), empty_label="Any")
+    state = django_filters.ChoiceFilter(label="State", choices=Epoch.State, empty_label="Any")
+    since = django_filters.DateFilter(label="From", field_name="first_seen", lookup_expr="date__gte", widget=DATE)
+    until = django_filters.DateFilter(label="To", field_name="first_seen", lookup_expr="date__lte", widget=DATE)
+
+    class Meta:
+        model = Epoch
+        fields = ["district", "state"]
+
+
+class EpochTable(tables.Table):
+    """Epochs of all districts."""
+
+    name = tables.Column(
+        verbose_name="Epoch", linkify=("epoch", {"slug": tables.A("district__slug"), "pk": tables.A("pk")})
+    )
+    district = tables.Column()
+    state = tables.TemplateColumn(template_name="ingest/_state.html", extra_context={"in_table": True})
+    sentence = tables.Column(
+        verbose_name="What happened", orderable=False, empty_values=(), attrs={"td": {"class": "wide"}}
+    )
+    format = tables.Column()
+    first_seen = tables.TemplateColumn("{% load moments %}{% moment value %}", verbose_name="Arrived")
+
+    class Meta:
+        model = Epoch
+        fields = ["name", "district", "state", "sentence", "format", "first_seen"]
+        empty_text = "No epoch matches. Clear the filters, or wait for tonight."
+
+    def render_sentence(self, record: Epoch) -> SafeString:
+        """What happened, in words."""
+        return render_to_string("ingest/_sentence.html", {"sentence": sentence(record)})
+
+    def render_format(self, value: str) -> str:
+        """The format's title."""
+        return format_title(value)

@@ -1,0 +1,133 @@
+"""Which format it is: exactly one, or none with the reasons a person needs."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from ingest.core.choose import Sighting, recognise
+from ingest.core.lexical import read_header
+from ingest.core.schema import Container
+from tests.ingest.epochs import FORMATS, ONEROSTER, oneroster, students, students_old
+
+KNOWN = tuple(FORMATS.values())
+
+
+def sightings(files):
+    return [Sighting(name, read_header(io.BytesIO(content))) for name, content in files.items()]
+
+
+def chosen(files, container=Container.LOOSE):
+    found = recognise(sightings(files), KNOWN, container)
+    return found.format.name if found.format else None
+
+
+def reasons(files):
+    found = recognise(sightings(files), KNOWN)
+    assert found.format is None
+    return {miss.format: " ".join(miss.reasons) for miss in found.near_misses}
+
+
+def header(**changes):
+    """students.csv of today's layout with some columns renamed (to None: left out)."""
+    first, rest = students(2)["students.csv"].split(b"\r\n", 1)
+    names = [changes.get(name.replace(" ", "_"), name) for name in first.decode().split(",")]
+    return {"students.csv": ",".join(name for name in names if name is not None).encode() + b"\r\n" + rest}
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        (students(), "samegoal-students-2"),
+        (students_old(), "samegoal-students-1"),
+        (oneroster(), "oneroster-1.1"),
+        ({"manifest.csv": oneroster()["manifest.csv"]}, "oneroster-1.1"),
+    ],
+    ids=["students", "students-old", "oneroster", "manifest-only"],
+)
+def test_each_shipped_format_is_recognised_as_itself(files, name):
+    assert chosen({**files, "COMPLETE": b"", ".DS_Store": b"\0\1"}) == name
+
+
+def test_only_a_format_that_comes_in_zips_is_recognised_in_one():
+    assert chosen(oneroster(), Container.ZIP) == "oneroster-1.1"
+    assert chosen(students(), Container.ZIP) is None
+
+
+def test_the_order_of_files_and_formats_does_not_matter():
+    files = sightings(oneroster())
+    assert recognise(files[::-1], KNOWN[::-1]).format is ONEROSTER
+
+
+def test_column_names_in_other_case_are_recognised_so_that_the_check_can_tell():
+    assert chosen(header(Student_Id="student id", District_Enrollment="DISTRICT ENROLLMENT")) == "samegoal-students-2"
+
+
+def test_a_missing_column_is_named_with_the_one_that_may_be_meant():
+    told = reasons(header(Student_Id="Studnt Id"))
+    assert (
+        "Column `Student Id` is missing in `students.csv`: is `Studnt Id` meant for it?" in told["samegoal-students-2"]
+    )
+
+
+def test_e12_a_misnamed_file_is_asked_about():
+    told = reasons({"Students.csv": students()["students.csv"]})
+    assert "did you mean `students.csv`?" in told["samegoal-students-2"]
+
+
+def test_a_set_without_its_manifest_is_a_near_miss():
+    files = oneroster()
+    del files["manifest.csv"]
+    assert reasons(files) == {"oneroster-1.1": "`manifest.csv` is missing."}
+
+
+def test_a_file_of_a_later_version_is_a_reason():
+    assert (
+        "`roles.csv` does not belong to it." in reasons({**oneroster(), "roles.csv": b"sourcedId\r\n"})["oneroster-1.1"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "`students.csv` is empty."),
+        (b"\x89PNG\r\n\x1a\n\0\0", "cannot be read as text"),
+        (students()["students.csv"].replace(b",", b";"), "separated by semicolons"),
+    ],
+    ids=["empty", "binary", "semicolons"],
+)
+def test_a_file_that_cannot_be_read_says_why(content, reason):
+    assert reason in reasons({"students.csv": content})["samegoal-students-2"]
+
+
+def test_files_that_resemble_nothing_are_said_so():
+    found = recognise(sightings({"dump.bak": b"TAPE\0\0"}), KNOWN)
+    assert found.format is None
+    assert found.near_misses == ()
+    assert "resemble no format" in found.message
+
+
+def test_no_files_are_no_format():
+    assert recognise([Sighting("COMPLETE", ())], KNOWN).format is None
+
+
+def test_two_formats_that_fit_are_none_and_both_are_named():
+    found = recognise(sightings(students()), [FORMATS["samegoal-students-2"], FORMATS["samegoal-students-2"]])
+    assert found.format is None
+    assert len(found.near_misses) == 2
+
+
+def test_a_hostile_file_name_is_shown_on_one_line():
+    told = recognise([Sighting("students\n.csv", None)], KNOWN)
+    assert "\n" not in told.message
+
+
+SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
+
+
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason="the shared samples are not on this machine")
+@pytest.mark.parametrize("folder", ["SDS v2.1", "SDS v2", "SDS Format/100 Users", "UK Format/25 Users"])
+def test_real_rosters_of_another_make_are_left_for_staff(folder):
+    files = {path.name: path.read_bytes() for path in (SAMPLES / "microsoft_sds" / folder).glob("*.csv")}
+    assert files
+    assert chosen(files) is None
