@@ -1,0 +1,159 @@
+"""`manage.py up`: the whole portal on this machine, as one tree of processes."""
+
+import base64
+import hashlib
+import os
+import socket
+import urllib.request
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from hosts.models import Host
+from portal import demo, parts
+from portal.broker import embedded_server, embedded_socket
+from portal.runner import AlreadyRunning, Runner, free_port, take_data_directory
+from portal.schedules import schedules_sync
+
+
+class Command(BaseCommand):
+    """Starts broker, SFTP host, worker, beat and web; watches them; stops them in order on Ctrl-C or TERM."""
+
+    help = "Start the whole portal: web, Celery worker, Celery beat, broker and SFTP host."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """`--without worker` leaves a part to be run elsewhere."""
+        parser.add_argument("--without", action="append", default=[], choices=["worker", "beat"])
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Runs until asked to stop."""
+        self._broker_must_exist()
+        try:
+            lock = take_data_directory(settings.DATA_DIR)
+        except AlreadyRunning:
+            raise CommandError(
+                f"Another portal is running on {settings.DATA_DIR}. Stop it first, or set DATA_DIR to another one."
+            ) from None
+        runner = Runner(settings.DATA_DIR / "log", lock, self._say)
+        try:
+            self._run(runner, frozenset(options["without"]))
+        finally:
+            self._say("Stopping ...")
+            runner.stop()
+            self._say("Stopped.")
+
+    def _broker_must_exist(self) -> None:
+        if settings.BROKER_IS_EMBEDDED and embedded_server() is None:
+            raise CommandError(
+                "There is no embedded broker for this kind of machine. Install a Redis or Valkey server and start the "
+                "portal with its address, for example: make run BROKER_URL=redis://127.0.0.1:6379/0"
+            )
+
+    def _say(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()
+
+    def _run(self, runner: Runner, without: frozenset[str]) -> None:
+        port = self._port("PORT", settings.PORT)
+        sftp_port = self._port("SFTP_PORT", settings.SFTP_PORT)
+        environment = {"PORT": str(port), "SFTP_PORT": str(sftp_port)}
+        if settings.BROKER_IS_EMBEDDED:
+            runner.start(parts.broker_part())
+        runner.start(parts.sftp_part(sftp_port))
+        self._migrate()
+        if settings.BROKER_IS_EMBEDDED and not runner.wait_until("The broker", _broker_answers, 10):
+            return
+        if not runner.wait_until("The SFTP host", lambda: _listens(sftp_port), 20):
+            return
+        people, is_first = self._prepare(sftp_port)
+        for name, part in (("worker", parts.worker_part), ("beat", parts.beat_part)):
+            if name not in without:
+                runner.start(part(environment))
+        runner.start(parts.web_part(port, environment))
+        if runner.wait_until("The web pages", lambda: _web_answers(port), 30):
+            self._greet(port, sftp_port, people, is_first)
+            runner.watch()
+
+    def _port(self, name: str, wanted: int) -> int:
+        port = free_port(wanted, settings.BIND_ADDRESS)
+        if port != wanted:
+            self._say(f"Port {wanted} is taken by another program; using {port} instead ({name}={port}).")
+        return port
+
+    def _migrate(self) -> None:
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            self._say("Preparing the database ...")
+            call_command("migrate", interactive=False, verbosity=0)
+
+    def _prepare(self, sftp_port: int) -> tuple[tuple[demo.Person, ...], bool]:
+        schedules_sync()
+        values = {
+            "address": settings.SFTP_HOST_NAME,
+            "port": sftp_port,
+            "fingerprint": _host_key_fingerprint(),
+        }
+        Host.objects.update_or_create(name="upload-1", defaults=values)
+        people = demo.first_people()
+        is_first = demo.people_make(people)
+        if is_first and settings.DEMO:
+            demo.epochs_put()
+        return people, is_first
+
+    def _greet(self, port: int, sftp_port: int, people: tuple[demo.Person, ...], is_first: bool) -> None:
+        address = settings.PUBLIC_URL if "PUBLIC_URL" in os.environ else f"http://localhost:{port}"
+        self._say("")
+        self._say(f"  SFTP Portal   {address}")
+        self._say(f"  SFTP host     {settings.SFTP_HOST_NAME} port {sftp_port}")
+        self._say(f"  Host key      {_host_key_fingerprint()} (ED25519)")
+        self._say(f"  Data          {settings.DATA_DIR}")
+        self._say("")
+        if people:
+            self._say("  People" + ("" if is_first else " (with the passwords they had at first start)"))
+        for person in people:
+            place = person.district or settings.VENDOR_NAME
+            self._say(f"    {person.email:<28} {person.password:<19} {person.role}, {place}")
+        self._say("")
+        self._say("  Ctrl-C stops everything.")
+
+
+def _broker_answers() -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(embedded_socket(settings.DATA_DIR)))
+            probe.sendall(b"PING\r\n")
+            return probe.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
+
+
+def _probe_address() -> str:
+    return "127.0.0.1" if settings.BIND_ADDRESS in ("", "0.0.0.0") else settings.BIND_ADDRESS
+
+
+def _listens(port: int) -> bool:
+    try:
+        with socket.create_connection((_probe_address(), port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def _web_answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{_probe_address()}:{port}/healthz", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _host_key_fingerprint() -> str:
+    """The SHA-256 fingerprint of the embedded host's key, as `ssh-keygen -l` shows it."""
+    blob = (settings.SFTP_ROOT / "host_ed25519.pub").read_text("ascii").split()[1]
+    digest = hashlib.sha256(base64.b64decode(blob)).digest()
+    return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"

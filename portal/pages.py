@@ -1,0 +1,114 @@
+"""Pages that show keys and uploads together, and the frame around every page."""
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from accounts.access import district_for, districts_of
+from accounts.core.roles import Tool
+from accounts.models import District, User
+from ingest import selectors as ingest
+from ingest import wording
+from keys import selectors as keys
+from keys.models import KeyFile
+
+# The left rail of staff: label, address, icon, the tool that must be readable.
+STAFF_RAIL = (
+    ("Ingest history", "ingest_history", "inbox-arrow-down", Tool.INGEST_HISTORY),
+    ("Propagation", "propagation", "arrow-path", Tool.PROPAGATION),
+    ("Districts", "districts", "building-library", Tool.DISTRICTS),
+    ("Outbox", "outbox", "envelope", Tool.OUTBOX),
+    ("Audit log", "audit_log", "clipboard-document-list", Tool.AUDIT_LOG),
+)
+DISTRICT_RAIL = (
+    ("Home", "district_home", "home"),
+    ("Uploads", "uploads", "inbox-arrow-down"),
+    ("Technical Settings", "technical_settings", "key"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RailEntry:
+    """One link of the left rail."""
+
+    label: str
+    address: str
+    icon: str
+    is_here: bool
+
+
+def frame(request: HttpRequest) -> dict[str, object]:
+    """What the frame of every page needs: the vendor's name, the rail, the person's districts."""
+    told: dict[str, object] = {"vendor": settings.VENDOR_NAME, "outbox_is_a_page": not settings.EMAIL_URL}
+    person = getattr(request, "user", None)
+    if not isinstance(person, User):
+        return told
+    mine = list(districts_of(person))
+    slug = request.resolver_match.kwargs.get("slug") if request.resolver_match else None
+    here = next((district for district in mine if district.slug == slug), mine[0] if len(mine) == 1 else None)
+    told |= {"my_districts": mine, "here": here, "rail": _rail(request, person, here)}
+    return told
+
+
+def _rail(request: HttpRequest, person: User, here: District | None) -> list[RailEntry]:
+    name = request.resolver_match.url_name if request.resolver_match else ""
+    path = request.path
+    entries = []
+    if here is not None:
+        entries += [
+            RailEntry(
+                label,
+                reverse(view, args=[here.slug]),
+                icon,
+                _is_here(path, reverse(view, args=[here.slug]), view),
+            )
+            for label, view, icon in DISTRICT_RAIL
+        ]
+    entries += [
+        RailEntry(label, reverse(view), icon, name == view or path.startswith(reverse(view)))
+        for label, view, icon, tool in STAFF_RAIL
+        if person.has_tool(tool)
+    ]
+    return entries
+
+
+def _is_here(path: str, address: str, view: str) -> bool:
+    return path == address if view == "district_home" else path.startswith(address)
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """Sends each person to the page that answers their first question."""
+    person = request.user
+    if isinstance(person, User) and person.staff_role:
+        first = next((view for _, view, _, tool in STAFF_RAIL if person.has_tool(tool)), None)
+        if first:
+            return redirect("propagation" if person.staff_role == "ops" else first)
+    mine = list(districts_of(person)) if isinstance(person, User) else []
+    if len(mine) == 1:
+        return redirect("district_home", slug=mine[0].slug)
+    return render(request, "portal/home.html", {"districts": mine})
+
+
+@require_safe
+def district_home(request: HttpRequest, slug: str) -> HttpResponse:
+    """Is everything all right? Keys, last night's epoch, what to do next."""
+    district = district_for(request.user, slug, Tool.UPLOADS)
+    account = district.sftp_account
+    last = ingest.last_of(district)
+    context = {
+        "district": district,
+        "account": account,
+        "file": KeyFile.objects.get(account=account),
+        "key_count": account.keys.count(),
+        "sign_ins": keys.sign_in_state(account),
+        "live_by": keys.next_hourly_run(),
+        "last": last,
+        "last_sentence": wording.sentence(last) if last else "",
+        "recent": [(epoch, wording.sentence(epoch)) for epoch in ingest.epochs_of(district)[:7]],
+    }
+    return render(request, "portal/district_home.html", context)

@@ -1,0 +1,86 @@
+"""Brings the table of schedules in `celery.py` into the database, where ops may change what may be changed."""
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models.signals import pre_delete, pre_save
+from django.dispatch import receiver
+from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask, PeriodicTasks
+
+from keys.selectors import HOURLY_TASK
+
+from .celery import SCHEDULES, Schedule
+
+HOURLY_PROMISE = "The run over all accounts must come at least once an hour, every hour of every day."
+
+
+@transaction.atomic
+def schedules_sync() -> None:
+    """Adds the schedules that are missing and brings our own to the table; what ops set for propagation stays."""
+    for schedule in SCHEDULES:
+        row, is_new = PeriodicTask.objects.get_or_create(name=schedule.name, defaults=_row(schedule))
+        if not is_new and schedule.task != HOURLY_TASK:
+            _bring(row, schedule)
+    known = [schedule.name for schedule in SCHEDULES]
+    PeriodicTask.objects.exclude(name__in=known).exclude(task="celery.backend_cleanup").delete()
+    PeriodicTasks.update_changed()
+
+
+def _bring(row: PeriodicTask, schedule: Schedule) -> None:
+    wanted = _row(schedule)
+    if any(getattr(row, name) != value for name, value in wanted.items()):
+        for name, value in wanted.items():
+            setattr(row, name, value)
+        row.save()
+
+
+def _row(schedule: Schedule) -> dict[str, object]:
+    interval = crontab = None
+    if schedule.seconds is not None:
+        interval, _ = IntervalSchedule.objects.get_or_create(every=schedule.seconds, period=IntervalSchedule.SECONDS)
+    else:
+        crontab, _ = CrontabSchedule.objects.get_or_create(
+            minute=schedule.minutes,
+            hour="*",
+            day_of_month="*",
+            month_of_year="*",
+            day_of_week="*",
+            timezone="UTC",
+        )
+    return {
+        "task": schedule.task,
+        "interval": interval,
+        "crontab": crontab,
+        "expire_seconds": schedule.expires,
+        "enabled": True,
+    }
+
+
+@receiver(pre_save, sender=PeriodicTask)
+def never_less_often_than_hourly(instance: PeriodicTask, **_: object) -> None:
+    """Districts are promised an hour: the run over all accounts cannot be slowed below that, nor switched off."""
+    if instance.task != HOURLY_TASK:
+        if PeriodicTask.objects.filter(pk=instance.pk, task=HOURLY_TASK).exists():
+            raise ValidationError(HOURLY_PROMISE)
+        return
+    is_hourly = instance.crontab is not None and _is_hourly(instance.crontab)
+    if not (instance.enabled and is_hourly) or instance.one_off or instance.expires or instance.start_time:
+        raise ValidationError(HOURLY_PROMISE)
+
+
+@receiver(pre_save, sender=CrontabSchedule)
+def its_clock_is_kept_too(instance: CrontabSchedule, **_: object) -> None:
+    """The same promise, when the clock times that the hourly run goes by are edited instead of the run."""
+    is_used = instance.pk and PeriodicTask.objects.filter(crontab_id=instance.pk, task=HOURLY_TASK).exists()
+    if is_used and not _is_hourly(instance):
+        raise ValidationError(HOURLY_PROMISE)
+
+
+def _is_hourly(crontab: CrontabSchedule) -> bool:
+    return {crontab.hour, crontab.day_of_month, crontab.month_of_year, crontab.day_of_week} == {"*"}
+
+
+@receiver(pre_delete, sender=PeriodicTask)
+def never_deleted(instance: PeriodicTask, **_: object) -> None:
+    """The same promise: the hourly run cannot be deleted while it is in the table."""
+    if instance.task == HOURLY_TASK:
+        raise ValidationError("The run over all accounts cannot be deleted.")

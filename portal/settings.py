@@ -1,0 +1,217 @@
+"""Every setting, in one file; the only reader of the environment. docs/configuration.md explains each."""
+
+import contextlib
+import secrets
+import stat
+from pathlib import Path
+
+import environ
+from csp.constants import NONE, SELF
+
+from .broker import embedded_broker_url
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+# --- Where state lives -------------------------------------------------------------------------------------------
+DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / "var"))).resolve()
+SFTP_ROOT = DATA_DIR / "sftp"
+STAGING_DIR = DATA_DIR / "staging"
+
+
+def _kept_secret(path: Path) -> str:
+    """The secret in `path`, made at random the first time; readable by its owner only."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+        fresh.touch(mode=stat.S_IRUSR | stat.S_IWUSR)
+        fresh.write_text(secrets.token_urlsafe(48), encoding="ascii")
+        with contextlib.suppress(FileExistsError):  # another process of this start was first: its secret is ours
+            path.hardlink_to(fresh)
+        fresh.unlink()
+    return path.read_text(encoding="ascii").strip()
+
+
+SECRET_KEY = env.str("SECRET_KEY", default="") or _kept_secret(DATA_DIR / "secret-key")
+
+# --- Where people and programs reach us --------------------------------------------------------------------------
+DEBUG = env.bool("DEBUG", default=False)
+PORT = env.int("PORT", default=8000)
+BIND_ADDRESS = env.str("BIND_ADDRESS", default="127.0.0.1")
+PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://localhost:{PORT}").rstrip("/")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+SFTP_PORT = env.int("SFTP_PORT", default=2222)
+SFTP_HOST_NAME = env.str("SFTP_HOST_NAME", default="localhost")
+VENDOR_NAME = env.str("VENDOR_NAME", default="Example School Systems")
+DEMO = env.bool("DEMO", default=True)
+
+# --- Parts: database, broker, mail -------------------------------------------------------------------------------
+DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'portal.sqlite3'}")}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    DATABASES["default"]["OPTIONS"] = {
+        # Without IMMEDIATE two writers that began as readers fail at once instead of waiting for each other.
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 30,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+    }
+else:
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+    DATABASES["default"]["CONN_MAX_AGE"] = 60
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+BROKER_URL = env.str("BROKER_URL", default="") or embedded_broker_url(DATA_DIR)
+BROKER_IS_EMBEDDED = not env.str("BROKER_URL", default="")
+
+# Without an address of a mail server, notices stay in the outbox page and go nowhere.
+EMAIL_URL = env.str("EMAIL_URL", default="")
+if EMAIL_URL:
+    vars().update(env.email_url("EMAIL_URL"))
+# Shorter than a lease: a mail server that says nothing must not hold a worker, nor the letter be taken twice.
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="SFTP Portal <portal@localhost>")
+
+# --- How the work is paced ---------------------------------------------------------------------------------------
+INGEST_LOOK_SECONDS = env.int("INGEST_LOOK_SECONDS", default=5)
+INGEST_QUIET_SECONDS = env.int("INGEST_QUIET_SECONDS", default=10)
+INGEST_STRANGER_QUIET_MINUTES = env.int("INGEST_STRANGER_QUIET_MINUTES", default=10)
+INGEST_FINDINGS_PER_CODE = env.int("INGEST_FINDINGS_PER_CODE", default=100)
+SWEEP_SECONDS = env.int("SWEEP_SECONDS", default=15)
+LEASE_SECONDS = env.int("LEASE_SECONDS", default=30)
+SIGN_IN_EVENTS_SECONDS = env.int("SIGN_IN_EVENTS_SECONDS", default=5)
+WORKER_PROCESSES = env.int("WORKER_PROCESSES", default=2)
+WEB_THREADS = env.int("WEB_THREADS", default=8)
+INVITATION_DAYS = env.int("INVITATION_DAYS", default=7)
+PROCESSED_DAYS = env.int("PROCESSED_DAYS", default=30)
+
+# --- Django ------------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "django.forms",
+    "allauth",
+    "allauth.account",
+    "django_celery_beat",
+    "django_filters",
+    "django_htmx",
+    "django_include_bootstrap",
+    "django_tables2",
+    "heroicons",
+    "hosts",
+    "accounts",
+    "keys",
+    "ingest",
+    "portal",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    # Deny by default: a view opens itself to signed-out visitors with @login_not_required, or not at all.
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "accounts.middleware.PersonTimeZone",
+]
+ROOT_URLCONF = "portal.urls"
+WSGI_APPLICATION = "portal.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "portal.pages.frame",
+            ],
+        },
+    }
+]
+FORM_RENDERER = "portal.forms.Renderer"
+DJANGO_TABLES2_TEMPLATE = "django_tables2/portal.html"
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = env.str("TIME_ZONE", default="America/New_York")
+USE_I18N = False
+USE_TZ = True
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_MAX_AGE = 300
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
+
+# --- People and sign-in ------------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "home"
+ACCOUNT_ADAPTER = "accounts.adapter.Adapter"
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_SESSION_REMEMBER = None
+ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
+ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = False
+
+# --- Doors -------------------------------------------------------------------------------------------------------
+IS_HTTPS = PUBLIC_URL.startswith("https://")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if IS_HTTPS else None
+SECURE_HSTS_SECONDS = 31_536_000 if IS_HTTPS else 0
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_HTTPONLY = True
+# Cookies are shared by all ports of localhost: a name of our own keeps two portals on one machine apart.
+SESSION_COOKIE_NAME = f"portal_session_{PORT}" if not IS_HTTPS else "portal_session"
+CSRF_COOKIE_NAME = f"portal_csrf_{PORT}" if not IS_HTTPS else "portal_csrf"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+    }
+}
+SILENCED_SYSTEM_CHECKS = [
+    # Plain HTTP on localhost is the embedded default; behind PUBLIC_URL=https://... these are all on.
+    *([] if IS_HTTPS else ["security.W004", "security.W008", "security.W012", "security.W016"]),
+    # Preloading a vendor's whole domain is the vendor's decision, not ours.
+    "security.W005",
+    "security.W021",
+]
+
+# --- Logs: to standard error, no student data, no key text -------------------------------------------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
+}

@@ -1,0 +1,399 @@
+"""The doors: who gets in where, as a table. An address without a row fails."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts import services
+from accounts.core.roles import Role
+from accounts.models import District, Invitation, Membership, OutboxMessage, User
+from ingest.catalogue import formats
+from tests.factories import PASSWORD, DistrictFactory, MembershipFactory, PersonFactory, StaffFactory
+
+from .addresses import NAMES, address
+from .scene import ADMINISTRATOR, OPS, PEOPLE, STATES, STRANGER, SUPPORT, SYSTEM, VIEWER, Scene, everything
+
+Data = dict[str, object]
+READ, WRITE, SHOWN, DONE, SHUT, NONE, NOT_SO = "get", "post", 200, 302, 403, 404, 405
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What each of the six people gets at an address, in the order of PEOPLE; `data` is what a write sends."""
+
+    name: str
+    method: str
+    answers: tuple[int, ...]
+    data: Data = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}-{self.method}"
+
+
+def _format() -> str:
+    return formats()[0].name
+
+
+# In the order of PEOPLE: administrator, viewer, stranger (of another district), support, ops, system administrator.
+ALL_READ = (SHOWN, SHOWN, NONE, SHOWN, SHOWN, SHOWN)
+DISTRICT = (
+    Row("district_home", READ, ALL_READ),
+    Row("technical_settings", READ, ALL_READ),
+    Row(
+        "technical_settings",
+        WRITE,
+        (DONE, SHUT, NONE, SHUT, SHUT, SHUT),
+        {"authorized_keys": "", "version": 2},
+    ),
+    Row("technical_settings_state", READ, ALL_READ),
+    Row("uploads", READ, ALL_READ),
+    Row("uploads_rows", READ, ALL_READ),
+    Row("epoch", READ, ALL_READ),
+    Row("epoch_state", READ, ALL_READ),
+    Row("epoch_log", READ, ALL_READ),
+    Row("epoch_process", WRITE, (SHUT, SHUT, NONE, DONE, SHUT, DONE)),
+    Row("epoch_format", WRITE, (SHUT, SHUT, NONE, DONE, SHUT, DONE), {"format": _format()}),
+)
+NOBODYS = (NONE, NONE, NONE)
+VENDOR = (
+    Row("ingest_history", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
+    Row("propagation", READ, (*NOBODYS, SHUT, SHOWN, SHOWN)),
+    Row("propagation_state", READ, (*NOBODYS, SHUT, SHOWN, SHOWN)),
+    Row("propagation_run", READ, (*NOBODYS, SHUT, SHOWN, SHOWN)),
+    Row("propagation_now", WRITE, (*NOBODYS, SHUT, DONE, DONE)),
+    Row("propagation_schedule", WRITE, (*NOBODYS, SHUT, DONE, DONE), {"minutes": "15"}),
+    Row("districts", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
+    Row("district_open", READ, (*NOBODYS, SHUT, SHUT, SHOWN)),
+    Row(
+        "district_open",
+        WRITE,
+        (*NOBODYS, SHUT, SHUT, DONE),
+        {"name": "Oak", "domain": "oak.k12.oh.us", "time_zone": "UTC"},
+    ),
+    Row("districts_import", READ, (*NOBODYS, SHUT, SHUT, SHOWN)),
+    Row(
+        "districts_import",
+        WRITE,
+        (*NOBODYS, SHUT, SHUT, DONE),
+        {"text": "name,domain\nOak,oak.k12.oh.us\n", "confirm": "1"},
+    ),
+    Row("district_manage", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
+    Row(
+        "district_rename",
+        WRITE,
+        (*NOBODYS, SHUT, SHUT, DONE),
+        {"name": "Oak", "domain": "oak.k12.oh.us", "understood": "on"},
+    ),
+    Row("district_state", WRITE, (*NOBODYS, SHUT, SHUT, DONE), {"state": "closed", "reason": "They left."}),
+    Row(
+        "district_invite",
+        WRITE,
+        (*NOBODYS, SHUT, SHUT, DONE),
+        {"name": "New", "email": "new@district.example", "role": str(Role.DISTRICT_VIEWER)},
+    ),
+    Row("outbox", READ, (*NOBODYS, SHUT, SHUT, SHOWN)),
+    Row("outbox_message", READ, (*NOBODYS, SHUT, SHUT, SHOWN)),
+    Row("audit_log", READ, (*NOBODYS, SHUT, SHUT, SHOWN)),
+)
+# Pages every person has for themselves; their own rights are tested with them.
+EVERYBODYS = ("home", "account_email", "account_change_password", "account_reauthenticate")
+# What somebody who is not signed in gets; every other address sends them to the sign-in page.
+OPEN = {
+    "healthz": 200,
+    "invitation": 410,
+    "account_login": 200,
+    "account_logout": 302,
+    "account_inactive": 200,
+    "account_signup": 200,
+    "account_email_verification_sent": 200,
+    "account_confirm_email": 200,
+    "account_reset_password": 200,
+    "account_reset_password_done": 200,
+    "account_reset_password_from_key": 200,
+    "account_reset_password_from_key_done": 200,
+}
+SIGN_IN_ONLY = ("account_set_password", "account_confirm_login_code")
+ROWS = (*DISTRICT, *VENDOR)
+WRITES = [row for row in ROWS if row.method == WRITE]
+
+
+def _ask(client: Client, row: Row, kwargs: Data) -> int:
+    return getattr(client, row.method)(address(row.name, kwargs), row.data).status_code
+
+
+def _cases(rows: tuple[Row, ...]) -> Iterator[object]:
+    for row in rows:
+        for person, answer in zip(PEOPLE, row.answers, strict=True):
+            yield pytest.param(row, person, answer, id=f"{row.title}-{person}")
+
+
+def test_every_address_has_a_row() -> None:
+    told = {*(row.name for row in ROWS), *EVERYBODYS, *OPEN, *SIGN_IN_ONLY}
+    assert set(NAMES) == told
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_whoever_is_not_signed_in_is_sent_to_the_sign_in_page(scene: Scene, name: str) -> None:
+    place = address(name, scene.kwargs(name))
+    answer = Client().get(place)
+    if name in OPEN:
+        assert answer.status_code == OPEN[name]
+    else:
+        assert answer.status_code == 302
+        assert answer.url.startswith(reverse("account_login"))
+
+
+@pytest.mark.parametrize("row", WRITES, ids=lambda row: row.title)
+def test_whoever_is_not_signed_in_writes_nothing(scene: Scene, row: Row) -> None:
+    before = everything()
+    answer = Client().post(address(row.name, scene.kwargs(row.name)), row.data)
+    assert (answer.status_code, answer.url.partition("?")[0]) == (302, reverse("account_login"))
+    assert everything() == before
+
+
+@pytest.mark.parametrize(("row", "person", "answer"), _cases(ROWS))
+def test_each_person_gets_what_the_table_says(scene: Scene, row: Row, person: str, answer: int) -> None:
+    before = everything()
+    assert _ask(scene.client(person), row, scene.kwargs(row.name)) == answer
+    has_changed = everything() != before
+    assert has_changed == (answer == DONE and row.data.get("authorized_keys") != "")
+
+
+@pytest.mark.parametrize(("row", "person", "answer"), _cases(DISTRICT))
+def test_a_suspended_district_can_be_read_and_not_changed(scene: Scene, row: Row, person: str, answer: int) -> None:
+    before = everything()
+    wanted = SHUT if answer == DONE else answer
+    assert _ask(scene.client(person), row, scene.kwargs(row.name, "suspended")) == wanted
+    assert everything() == before
+
+
+@pytest.mark.parametrize(("row", "person", "answer"), _cases(DISTRICT))
+def test_a_closed_district_is_there_for_staff_only(scene: Scene, row: Row, person: str, answer: int) -> None:
+    before = everything()
+    wanted = NONE if person in (ADMINISTRATOR, VIEWER, STRANGER) else (SHUT if answer == DONE else answer)
+    assert _ask(scene.client(person), row, scene.kwargs(row.name, "closed")) == wanted
+    assert everything() == before
+
+
+@pytest.mark.parametrize("row", WRITES, ids=lambda row: row.title)
+def test_a_write_without_a_csrf_token_is_refused_and_writes_nothing(scene: Scene, row: Row) -> None:
+    who = next(person for person, answer in zip(PEOPLE, row.answers, strict=True) if answer == DONE)
+    before = everything()
+    assert _ask(scene.client(who, enforce_csrf_checks=True), row, scene.kwargs(row.name)) == SHUT
+    assert everything() == before
+
+
+@pytest.mark.parametrize("row", WRITES, ids=lambda row: row.title)
+def test_a_write_cannot_be_asked_for_by_a_link(scene: Scene, row: Row) -> None:
+    who = next(person for person, answer in zip(PEOPLE, row.answers, strict=True) if answer == DONE)
+    before = everything()
+    answer = scene.client(who).get(address(row.name, scene.kwargs(row.name)), row.data)
+    has_page = any(other.name == row.name and other.method == READ for other in ROWS)
+    assert answer.status_code == (SHOWN if has_page else NOT_SO)
+    assert everything() == before
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.method == READ], ids=lambda row: row.title)
+def test_a_page_that_is_only_read_takes_nothing(scene: Scene, row: Row) -> None:
+    if any(other.name == row.name and other.method == WRITE for other in ROWS):
+        return
+    before = everything()
+    assert scene.client(SYSTEM).post(address(row.name, scene.kwargs(row.name))).status_code == NOT_SO
+    assert everything() == before
+
+
+@pytest.mark.parametrize("person", [SUPPORT, OPS, ADMINISTRATOR])
+def test_only_who_may_delete_may_close_a_district(scene: Scene, person: str) -> None:
+    place = address("district_state", scene.kwargs("district_state"))
+    answer = scene.client(person).post(place, {"state": "closed", "reason": "x"})
+    assert answer.status_code in (SHUT, NONE)
+    assert District.objects.get(pk=scene.districts["active"].pk).state == "active"
+
+
+@pytest.mark.parametrize("row", [row for row in DISTRICT if row.name.startswith("epoch")], ids=lambda row: row.title)
+@pytest.mark.parametrize("person", [ADMINISTRATOR, SUPPORT, SYSTEM])
+def test_an_epoch_of_another_district_is_not_found_under_mine(scene: Scene, row: Row, person: str) -> None:
+    kwargs = {"slug": scene.districts["active"].slug, "pk": scene.their_epoch.pk}
+    before = everything()
+    assert _ask(scene.client(person), row, kwargs) == NONE
+    assert everything() == before
+
+
+@pytest.mark.parametrize("row", DISTRICT, ids=lambda row: row.title)
+def test_a_stranger_cannot_tell_a_district_from_none(scene: Scene, row: Row) -> None:
+    client = scene.client(STRANGER)
+    theirs = getattr(client, row.method)(address(row.name, scene.kwargs(row.name)), row.data)
+    nobodys = getattr(client, row.method)(address(row.name, {"slug": "no-such-district", "pk": 1}), row.data)
+    assert (theirs.status_code, nobodys.status_code) == (NONE, NONE)
+    assert theirs.content == nobodys.content
+
+
+@pytest.mark.parametrize("row", DISTRICT, ids=lambda row: row.title)
+def test_whose_membership_was_taken_away_is_a_stranger_at_once(scene: Scene, row: Row) -> None:
+    client = scene.client(ADMINISTRATOR)
+    Membership.objects.filter(user=scene.people[ADMINISTRATOR], district=scene.districts["active"]).delete()
+    assert _ask(client, row, scene.kwargs(row.name)) == NONE
+
+
+@pytest.mark.parametrize("person", [ADMINISTRATOR, SYSTEM])
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.title)
+def test_whose_account_has_ended_is_signed_out_everywhere_at_once(scene: Scene, row: Row, person: str) -> None:
+    client = scene.client(person)
+    User.objects.filter(pk=scene.people[person].pk).update(is_active=False)
+    before = everything()
+    assert _ask(client, row, scene.kwargs(row.name)) == 302
+    assert everything() == before
+
+
+def test_whose_account_has_ended_cannot_sign_in_again(scene: Scene) -> None:
+    person = scene.people[ADMINISTRATOR]
+    User.objects.filter(pk=person.pk).update(is_active=False)
+    client = Client()
+    client.post(reverse("account_login"), {"login": person.email, "password": PASSWORD})
+    assert "_auth_user_id" not in client.session
+
+
+def test_a_person_signs_in_with_address_and_password(scene: Scene) -> None:
+    client = Client()
+    answer = client.post(
+        reverse("account_login"), {"login": scene.people[STRANGER].email.upper(), "password": PASSWORD}
+    )
+    assert answer.url == reverse("home")
+    assert client.get(reverse("home")).url == reverse("district_home", args=[scene.theirs.slug])
+
+
+@pytest.mark.parametrize("person", PEOPLE)
+@pytest.mark.parametrize("name", EVERYBODYS)
+def test_everybody_has_their_own_pages(scene: Scene, name: str, person: str) -> None:
+    assert scene.client(person).get(reverse(name), follow=True).status_code == 200
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_page_shows_a_write_only_to_those_who_may(scene: Scene, state: str) -> None:
+    place = address("technical_settings", scene.kwargs("technical_settings", state))
+    shown = {person: scene.client(person).get(place) for person in (ADMINISTRATOR, VIEWER, SUPPORT)}
+    has_save = {person: b'form="keys-form"' in answer.content for person, answer in shown.items()}
+    assert has_save == {ADMINISTRATOR: state == "active", VIEWER: False, SUPPORT: False}
+
+
+# --- Invitations -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def district(db: None) -> District:
+    return DistrictFactory()
+
+
+def _invite(district: District, email: str = "new@district.example") -> str:
+    """Invites, and returns the address in the mail."""
+    services.invitation_send(district, email, "New", Role.DISTRICT_VIEWER, actor=None)
+    mail = OutboxMessage.objects.filter(kind="invitation", to=email).latest("pk")
+    return next(word for word in mail.text.split() if "/invitations/" in word).partition("8000")[2]
+
+
+def _welcome(place: str, client: Client | None = None) -> object:
+    return (client or Client()).post(place, {"name": "New", "password": "some-odd-words-of-mine"})
+
+
+def test_an_invited_person_is_in_at_once_and_only_once(district: District) -> None:
+    place = _invite(district)
+    client = Client()
+    assert client.get(place).status_code == 200
+    assert _welcome(place, client).url == reverse("district_home", args=[district.slug])
+    assert client.get(reverse("district_home", args=[district.slug])).status_code == 200
+    assert (Client().get(place).status_code, _welcome(place).status_code) == (410, 410)
+    assert Membership.objects.get(district=district).role == Role.DISTRICT_VIEWER
+
+
+@pytest.mark.parametrize("password", ["short", "new@district.example", "passwordpassword"])
+def test_a_weak_password_is_refused_and_the_invitation_stays_open(district: District, password: str) -> None:
+    place = _invite(district)
+    assert Client().post(place, {"name": "New", "password": password}).status_code == 422
+    assert not User.objects.exists()
+    assert Client().get(place).status_code == 200
+
+
+def _expire(district: District) -> None:
+    Invitation.objects.update(expires=timezone.now() - timedelta(seconds=1))
+
+
+def _use(district: District) -> None:
+    Invitation.objects.update(accepted=timezone.now())
+
+
+def _close(district: District) -> None:
+    services.district_state_set(district, District.State.CLOSED, reason="x", actor=None)
+
+
+def _again(district: District) -> None:
+    _invite(district)
+
+
+def _end(district: District) -> None:
+    PersonFactory(email="new@district.example")
+    User.objects.update(is_active=False)
+
+
+@pytest.mark.parametrize("change", [_expire, _use, _close, _again, _end])
+def test_an_invitation_that_is_over_opens_nothing(district: District, change: object) -> None:
+    place = _invite(district)
+    change(district)
+    before = everything()
+    assert Client().get(place).status_code == 410
+    assert _welcome(place).status_code == 410
+    assert everything() == before
+
+
+def test_a_suspended_district_still_takes_its_people_in(district: District) -> None:
+    place = _invite(district)
+    services.district_state_set(district, District.State.SUSPENDED, reason="x", actor=None)
+    assert _welcome(place).status_code == 302
+
+
+def test_a_known_person_must_sign_in_before_another_district_is_theirs(district: District) -> None:
+    person = MembershipFactory(user__email="new@district.example").user
+    place = _invite(district)
+    assert Client().get(place).url.startswith(reverse("account_login"))
+    assert _welcome(place).url.startswith(reverse("account_login"))
+    client = Client()
+    client.force_login(person)
+    assert not Membership.objects.filter(user=person, district=district).exists()
+    assert client.get(place).status_code == 200
+    assert client.post(place).status_code == 302
+    assert Membership.objects.filter(user=person).count() == 2
+
+
+def test_an_invitation_of_somebody_else_is_shut_to_who_is_signed_in(district: District) -> None:
+    PersonFactory(email="new@district.example")
+    client = Client()
+    client.force_login(PersonFactory())
+    place = _invite(district)
+    assert (client.get(place).status_code, client.post(place).status_code) == (403, 403)
+    assert not Membership.objects.exists()
+
+
+def test_staff_and_ended_people_are_not_invited(district: District) -> None:
+    staff, ended = StaffFactory(), PersonFactory()
+    User.objects.filter(pk=ended.pk).update(is_active=False)
+    codes = []
+    for person in (staff, ended):
+        with pytest.raises(services.Refused) as refused:
+            services.invitation_send(district, person.email, "X", Role.DISTRICT_VIEWER, actor=None)
+        codes.append(refused.value.code)
+    assert codes == ["is-staff", "account-ended"]
+    assert not OutboxMessage.objects.exists()
+
+
+def test_an_invitation_used_twice_at_once_counts_once(district: District) -> None:
+    _invite(district)
+    invitation = Invitation.objects.get()
+    services.invitation_accept(invitation, name="New", password="some-odd-words-of-mine")
+    with pytest.raises(services.Refused, match="used"):
+        services.invitation_accept(invitation, name="New", password="some-odd-words-of-mine")
+    assert User.objects.count() == 1
