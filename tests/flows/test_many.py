@@ -1,0 +1,47 @@
+"""Two hundred districts: keys to the host, one night's uploads, nobody mixed up."""
+
+from pathlib import Path
+
+from tests.hosts.clients import sftp
+
+from .stack import Portal, wait_for
+from .uploads import students, upload
+
+COUNT = 200
+UPLOADING = 12
+
+
+def test_two_hundred_accounts_go_live_and_upload(portal: Portal, key_pair: Path, tmp_path: Path) -> None:
+    public = key_pair.with_suffix(".pub").read_text()
+    slugs = [
+        portal.inside("district", name=f"Valley {number}", domain=f"valley{number}.k12.oh.us")
+        for number in range(COUNT)
+    ]
+    for slug in slugs:
+        portal.inside("save_keys", slug=slug, text=public)
+    wait_for("all are on the host", lambda: set(portal.inside("key_files")) == {"on_host"}, 120)
+    files = portal.data_dir / "sftp" / "keys"
+    lines = {(files / f"valley{number}.k12.oh.us").read_text().splitlines()[-1] for number in range(COUNT)}
+    assert lines == {public.strip()}
+    for number in range(UPLOADING):
+        door = portal.door(f"valley{number}.k12.oh.us", key_pair)
+        upload(door, tmp_path / str(number), "20261121-020000", students(size=30 + number))
+    for number in range(UPLOADING):
+        wait_for("loaded", lambda slug=slugs[number]: portal.inside("epochs", slug=slug)[-1]["state"] == "loaded", 120)
+        assert len(portal.inside("snapshot", slug=slugs[number])["records"]) == 30 + number
+    assert portal.inside("epochs", slug=slugs[UPLOADING]) == []
+
+
+def test_a_full_run_finds_all_right_and_mends_what_was_changed_on_the_host(portal: Portal, key_pair: Path) -> None:
+    spoilt = portal.data_dir / "sftp" / "keys" / "valley7.k12.oh.us"
+    before = spoilt.read_bytes()
+    spoilt.write_bytes(b"")
+    assert sftp(portal.door("valley7.k12.oh.us", key_pair), "ls /").code != 0
+    portal.inside("run_now")
+    wait_for("the run is done", lambda: portal.inside("runs")[0]["state"] == "done" and portal.inside("runs")[0], 120)
+    run = portal.inside("runs")[0]
+    assert run["total"] >= COUNT
+    assert run["written"] == 1
+    assert run["unchanged"] == run["total"] - 1
+    assert spoilt.read_bytes() == before
+    assert sftp(portal.door("valley7.k12.oh.us", key_pair), "ls /").code == 0

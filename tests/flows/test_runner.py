@@ -1,0 +1,111 @@
+"""`manage.py up`: starts, restarts what dies, stops in order, leaves no orphan, and goes on where it was killed."""
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .stack import Portal, Stack, free_port, wait_for
+from .uploads import epoch_in, ready_district, students, upload
+
+
+@pytest.fixture
+def portal(stack: Stack, tmp_path: Path) -> Iterator[Portal]:
+    """A portal that is not started yet."""
+    made = stack.portal(tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+        for pid in made.processes():
+            os.kill(pid, signal.SIGKILL)
+
+
+def _parts(portal: Portal) -> dict[str, int]:
+    """The runner's own children, by the word that tells them apart."""
+    assert portal.process is not None
+    words = {"worker": "worker", "beat": "beat", "gunicorn": "web", "hosts.server": "sftp", "valkey": "broker"}
+    told = {}
+    for pid in portal.processes():
+        line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        parent = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        if parent == portal.process.pid:
+            told |= {part: pid for word, part in words.items() if word in line}
+    return told
+
+
+def test_term_stops_everything_and_a_second_start_knows_the_first(portal: Portal) -> None:
+    portal.start()
+    assert len(_parts(portal)) >= 4
+    first = portal.output.read_text()
+    said = portal.stop()
+    assert said.rstrip().endswith("Stopped.")
+    assert portal.process is not None
+    assert portal.process.returncode == 0
+    assert portal.processes() == []
+    portal.start()
+    password = next(line for line in first.splitlines() if "system administrator" in line)
+    assert password in portal.output.read_text()
+
+
+def test_ctrl_c_stops_everything(portal: Portal) -> None:
+    portal.start()
+    assert portal.process is not None
+    portal.process.send_signal(signal.SIGINT)
+    portal.process.wait(60)
+    assert portal.processes() == []
+
+
+def test_a_killed_part_is_started_again_and_the_others_go_on(portal: Portal) -> None:
+    portal.start()
+    before = _parts(portal)
+    os.kill(before["sftp"], signal.SIGKILL)
+    wait_for("the SFTP host is back", lambda: _parts(portal).get("sftp") not in (None, before["sftp"]), 30)
+    assert "sftp ended (signal 9)" in portal.output.read_text()
+    after = _parts(portal)
+    assert {part: pid for part, pid in after.items() if part != "sftp"} == {
+        part: pid for part, pid in before.items() if part != "sftp"
+    }
+
+
+def test_a_killed_runner_leaves_no_orphan_and_the_next_start_finishes_its_work(
+    portal: Portal, key_pair: Path, tmp_path: Path
+) -> None:
+    portal.start()
+    slug, door = ready_district(portal, "Elm Hill", "elmhill.k12.oh.us", key_pair)
+    upload(door, tmp_path / "night", "20261121-020000", students(size=20_000))
+    epoch_in(portal, slug, "20261121-020000", ("working",))
+    portal.kill()
+    wait_for("no process is left", lambda: portal.processes() == [], 30)
+    portal.start()
+    epoch_in(portal, slug, "20261121-020000", ("loaded",), 120)
+    assert len(portal.inside("snapshot", slug=slug)["records"]) == 20_000
+
+
+def test_a_taken_port_is_told_and_another_used(portal: Portal) -> None:
+    with socket.socket() as squatter:
+        squatter.bind(("127.0.0.1", 0))
+        squatter.listen()
+        taken = squatter.getsockname()[1]
+        portal.environment |= {"PORT": str(taken), "SFTP_PORT": str(free_port())}
+        portal.start()
+        assert f"Port {taken} is taken" in portal.output.read_text()
+        assert portal.port != taken
+        assert portal.sftp_port == int(portal.environment["SFTP_PORT"])
+
+
+def test_two_portals_do_not_share_a_data_directory(portal: Portal, tmp_path: Path) -> None:
+    portal.start()
+    second = Portal(portal.name, portal.data_dir, portal.environment, tmp_path / "second.log")
+    with pytest.raises(AssertionError, match="Another portal is running"):
+        second.start()
+
+
+def test_state_is_kept_from_others(portal: Portal) -> None:
+    portal.start()
+    assert portal.data_dir.stat().st_mode & 0o077 == 0
+    for name in ("secret-key", "first-people.json", "sftp/host_ed25519"):
+        assert (portal.data_dir / name).stat().st_mode & 0o077 == 0, name
