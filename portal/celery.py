@@ -28,6 +28,9 @@ app.conf.update(
         "visibility_timeout": 3600,
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
+        # Somebody waits for a page while a nudge is sent; kombu would try again for six seconds.
+        "max_retries": 0,
+        "interval_start": 0,
         "socket_connect_timeout": 2,
         "socket_timeout": 30,
     },

@@ -66,6 +66,8 @@ class Command(BaseCommand):
             runner.start(parts.broker_part())
         runner.start(parts.sftp_part(sftp_port))
         self._migrate()
+        # The pages come up while the rest is prepared: nobody can sign in before the people are made anyway.
+        runner.start(parts.web_part(port, environment))
         if settings.BROKER_IS_EMBEDDED and not runner.wait_until("The broker", _broker_answers, 10):
             return
         if not runner.wait_until("The SFTP host", lambda: _listens(sftp_port), 20):
@@ -74,7 +76,6 @@ class Command(BaseCommand):
         for name, part in (("worker", parts.worker_part), ("beat", parts.beat_part)):
             if name not in without:
                 runner.start(part(environment))
-        runner.start(parts.web_part(port, environment))
         if runner.wait_until("The web pages", lambda: _web_answers(port), 30):
             self._greet(port, sftp_port, people, is_first)
             runner.watch()
