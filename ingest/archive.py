@@ -24,7 +24,19 @@ def _place(epoch: Epoch) -> tuple[HostFiles, paths.HostPath]:
     return files, paths.processed(paths.username(epoch.account.username))
 
 
-def name_choose(epoch: Epoch) -> str:
+def log_write(epoch: Epoch) -> tuple[str, str]:
+    """Writes the log into the claimed directory, from rows only, and chooses the epoch's place in /upload-processed/.
+
+    Returns the name of that place and the log's text. Both are on record before anything moves, so that a second try
+    writes the same and moves it to the same place.
+    """
+    text = logbook.text(epoch)
+    files = files_for(epoch.account.host)
+    files.write(paths.claimed(epoch.pk).child(_log_name(epoch)), text.encode())
+    return _free_name(epoch), text
+
+
+def _free_name(epoch: Epoch) -> str:
     """A name in /upload-processed/ that is free: the epoch's own, or with a number; never one already there."""
     files, place = _place(epoch)
     taken = {entry.name for entry in files.listing(place)}
@@ -33,19 +45,6 @@ def name_choose(epoch: Epoch) -> str:
     while name in taken:
         name, number = f"{own}-{number}", number + 1
     return name
-
-
-def name_record(epoch: Epoch, name: object) -> None:
-    """Noted before anything moves, so that a second try moves it to the same place."""
-    epoch.archive_name = str(name)
-
-
-def log_write(epoch: Epoch) -> str:
-    """Writes the log into the claimed directory; written from rows only, so a second try writes the same."""
-    text = logbook.text(epoch)
-    files = files_for(epoch.account.host)
-    files.write(paths.claimed(epoch.pk).child(_log_name(epoch)), text.encode())
-    return text
 
 
 def _log_name(epoch: Epoch) -> str:
@@ -59,9 +58,9 @@ def _log_name(epoch: Epoch) -> str:
     return name
 
 
-def log_record(epoch: Epoch, text: object) -> None:
-    """Keeps the log's text for the page."""
-    epoch.log = str(text)
+def log_record(epoch: Epoch, prepared: tuple[str, str]) -> None:
+    """Keeps the chosen place, and the log's text for the page."""
+    epoch.archive_name, epoch.log = prepared
 
 
 def move(epoch: Epoch) -> None:

@@ -65,12 +65,12 @@ def look(account: SftpAccount, known: Iterable[Epoch]) -> bool:
     rows = {epoch.name: epoch for epoch in known}
     writing = frozenset(files.open_writes(username))
     for entry in entries:
-        name = paths.shown(entry.name)
+        name = sighting.name_of(entry)
         epoch = rows.pop(name, None) or _first_seen(account, name)
         if epoch is not None and epoch.state in UNDECIDED:
             _look_at_one(epoch, files, username, entry, writing)
             rows[name] = epoch
-    present = {paths.shown(entry.name) for entry in entries}
+    present = {sighting.name_of(entry) for entry in entries}
     _note_gone(epoch for epoch in known if epoch.name not in present)
     return any(epoch.state == Epoch.State.QUEUED for epoch in [*rows.values(), *known])
 

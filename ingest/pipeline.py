@@ -44,7 +44,6 @@ STEPS: tuple[Step[Any], ...] = (
     Step("copy", "Copying the files", staging.copy, staging.copy_record),
     Step("check", "Checking every row", checking.run, checking.record),
     Step("load", "Loading the rows", loading.prepare, loading.record),
-    Step("name", "Choosing its place in /upload-processed/", archive.name_choose, archive.name_record),
     Step("log", "Writing the log", archive.log_write, archive.log_record),
     Step("move", "Moving it to /upload-processed/", archive.move, archive.move_record),
     Step("tell", "Telling people", telling.prepare, telling.record),

@@ -5,6 +5,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from hosts.core import paths
+from hosts.files import Entry
+
 from .core.choose import COMPLETE, Sighting, is_noise
 from .core.container import Archive, ArchiveLimits, read_archive
 from .core.errors import ArchiveError
@@ -12,6 +15,7 @@ from .core.lexical import read_header
 from .core.schema import Container
 
 LIMITS = ArchiveLimits()
+LONGEST_NAME = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,11 @@ class Seen:
     sightings: tuple[Sighting, ...]
     container: Container
     trouble: str = ""
+
+
+def name_of(entry: Entry) -> str:
+    """The name an entry is known by in rows and pages: odd characters escaped, and no longer than a row takes."""
+    return paths.shown(entry.name, LONGEST_NAME - 1)
 
 
 def is_zip(name: str) -> bool:

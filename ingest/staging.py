@@ -22,7 +22,7 @@ from .core.choose import COMPLETE
 from .core.container import read_archive
 from .core.errors import ArchiveError
 from .models import Epoch, EpochFile
-from .sighting import LIMITS, the_one_zip
+from .sighting import LIMITS, name_of, the_one_zip
 
 BLOCK = 1024 * 1024
 
@@ -56,7 +56,7 @@ def claim(epoch: Epoch) -> object:
     if there is not None and files.listing(mine):
         return None
     upload = paths.upload(paths.username(epoch.account.username))
-    entry = next((one for one in _listing(files, upload) if paths.shown(one.name) == epoch.name), None)
+    entry = next((one for one in _listing(files, upload) if name_of(one) == epoch.name), None)
     if entry is None:
         if there is not None:
             return None
@@ -101,9 +101,9 @@ def _copies(files: HostFiles, number: int, place: Path) -> Iterator[Copied]:
     for entry in entries:
         target = place / f"{next(numbers):05}"
         with files.open_read(claimed.child(entry.name)) as source:
-            yield _copy_stream(source, target, paths.shown(entry.name), "")
+            yield _copy_stream(source, target, name_of(entry), "")
         if entry.name == packed:
-            yield from _unpacked(target, paths.shown(entry.name), place, numbers)
+            yield from _unpacked(target, name_of(entry), place, numbers)
 
 
 def _unpacked(packed: Path, name: str, place: Path, numbers: Iterator[int]) -> Iterator[Copied]:
