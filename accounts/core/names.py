@@ -39,9 +39,16 @@ def slug(text: str, taken: frozenset[str] | set[str]) -> str:
 
     2 to 31 characters of a-z, 0-9 and hyphen, beginning with a letter or digit; it never changes later.
     """
-    stem = _NOT_IN_SLUG.sub("-", text.lower()).strip("-")[: LONGEST_SLUG - 5].strip("-")
+    stem = _whole_words(_NOT_IN_SLUG.sub("-", text.lower()).strip("-"), LONGEST_SLUG - 5)
     stem = stem if len(stem) >= 2 else f"district-{stem}".strip("-")
     candidate, number = stem, 2
     while candidate in taken:
         candidate, number = f"{stem}-{number}", number + 1
     return candidate
+
+
+def _whole_words(stem: str, longest: int) -> str:
+    """As many whole words of a hyphenated stem as fit; of one endless word, its beginning."""
+    if len(stem) <= longest:
+        return stem
+    return stem[: longest + 1].rpartition("-")[0] or stem[:longest]

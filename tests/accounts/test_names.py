@@ -42,6 +42,7 @@ def test_slugs_are_short_and_different() -> None:
     first = names.slug("Smithville Local Schools", set())
     second = names.slug("Smithville Local Schools", {first})
     assert first == "smithville-local-schools"
+    assert names.slug("Maple Grove School District No. 7", set()) == "maple-grove-school"
     assert second == "smithville-local-schools-2"
     assert len(names.slug("x" * 200, set())) <= names.LONGEST_SLUG
 

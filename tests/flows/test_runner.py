@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from .stack import Portal, Stack, free_port, wait_for
+from tests.hosts.clients import sftp
+
+from .stack import EMBEDDED, Portal, Stack, free_port, wait_for
 from .uploads import epoch_in, ready_district, students, upload
 
 
@@ -22,6 +24,16 @@ def portal(stack: Stack, tmp_path: Path) -> Iterator[Portal]:
         made.close()
         for pid in made.processes():
             os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def plain_portal(tmp_path: Path) -> Iterator[Portal]:
+    """The same on the embedded stack only: for what has nothing to do with the database or the broker."""
+    made = Stack(EMBEDDED, tmp_path).portal(tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 def _parts(portal: Portal) -> dict[str, int]:
@@ -51,24 +63,30 @@ def test_term_stops_everything_and_a_second_start_knows_the_first(portal: Portal
     assert password in portal.output.read_text()
 
 
-def test_ctrl_c_stops_everything(portal: Portal) -> None:
-    portal.start()
-    assert portal.process is not None
-    portal.process.send_signal(signal.SIGINT)
-    portal.process.wait(60)
-    assert portal.processes() == []
+def test_ctrl_c_stops_everything(plain_portal: Portal) -> None:
+    plain_portal.start()
+    assert plain_portal.process is not None
+    plain_portal.process.send_signal(signal.SIGINT)
+    plain_portal.process.wait(60)
+    assert plain_portal.processes() == []
 
 
-def test_a_killed_part_is_started_again_and_the_others_go_on(portal: Portal) -> None:
+def test_killed_parts_are_started_again_and_the_work_goes_on(portal: Portal, key_pair: Path) -> None:
     portal.start()
     before = _parts(portal)
-    os.kill(before["sftp"], signal.SIGKILL)
-    wait_for("the SFTP host is back", lambda: _parts(portal).get("sftp") not in (None, before["sftp"]), 30)
-    assert "sftp ended (signal 9)" in portal.output.read_text()
-    after = _parts(portal)
-    assert {part: pid for part, pid in after.items() if part != "sftp"} == {
-        part: pid for part, pid in before.items() if part != "sftp"
-    }
+    slug = portal.inside("district", name="Ash Grove", domain="ashgrove.k12.oh.us")
+    for part in before:
+        os.kill(before[part], signal.SIGKILL)
+    portal.inside("save_keys", slug=slug, text=key_pair.with_suffix(".pub").read_text())
+    wait_for("all parts are back", lambda: _are_others(before, _parts(portal)), 60)
+    wait_for("the key is on the host", lambda: portal.inside("key_file", slug=slug)["state"] == "on_host", 60)
+    wait_for("it signs in", lambda: sftp(portal.door("ashgrove.k12.oh.us", key_pair), "ls /").code == 0, 30)
+    said = portal.output.read_text()
+    assert all(f"{part} ended (signal 9)" in said for part in before)
+
+
+def _are_others(before: dict[str, int], after: dict[str, int]) -> bool:
+    return set(after) == set(before) and not set(after.values()) & set(before.values())
 
 
 def test_a_killed_runner_leaves_no_orphan_and_the_next_start_finishes_its_work(
@@ -85,27 +103,27 @@ def test_a_killed_runner_leaves_no_orphan_and_the_next_start_finishes_its_work(
     assert len(portal.inside("snapshot", slug=slug)["records"]) == 20_000
 
 
-def test_a_taken_port_is_told_and_another_used(portal: Portal) -> None:
+def test_a_taken_port_is_told_and_another_used(plain_portal: Portal) -> None:
     with socket.socket() as squatter:
         squatter.bind(("127.0.0.1", 0))
         squatter.listen()
         taken = squatter.getsockname()[1]
-        portal.environment |= {"PORT": str(taken), "SFTP_PORT": str(free_port())}
-        portal.start()
-        assert f"Port {taken} is taken" in portal.output.read_text()
-        assert portal.port != taken
-        assert portal.sftp_port == int(portal.environment["SFTP_PORT"])
+        plain_portal.environment |= {"PORT": str(taken), "SFTP_PORT": str(free_port())}
+        plain_portal.start()
+        assert f"Port {taken} is taken" in plain_portal.output.read_text()
+        assert plain_portal.port != taken
+        assert plain_portal.sftp_port == int(plain_portal.environment["SFTP_PORT"])
 
 
-def test_two_portals_do_not_share_a_data_directory(portal: Portal, tmp_path: Path) -> None:
-    portal.start()
-    second = Portal(portal.name, portal.data_dir, portal.environment, tmp_path / "second.log")
+def test_two_portals_do_not_share_a_data_directory(plain_portal: Portal, tmp_path: Path) -> None:
+    plain_portal.start()
+    second = Portal(plain_portal.name, plain_portal.data_dir, plain_portal.environment, tmp_path / "second.log")
     with pytest.raises(AssertionError, match="Another portal is running"):
         second.start()
 
 
-def test_state_is_kept_from_others(portal: Portal) -> None:
-    portal.start()
-    assert portal.data_dir.stat().st_mode & 0o077 == 0
+def test_state_is_kept_from_others(plain_portal: Portal) -> None:
+    plain_portal.start()
+    assert plain_portal.data_dir.stat().st_mode & 0o077 == 0
     for name in ("secret-key", "first-people.json", "sftp/host_ed25519"):
-        assert (portal.data_dir / name).stat().st_mode & 0o077 == 0, name
+        assert (plain_portal.data_dir / name).stat().st_mode & 0o077 == 0, name
