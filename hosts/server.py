@@ -34,6 +34,7 @@ from .core.paths import Username, key_file, shown, username
 from .core.signin import Offer, Reason, admit, fingerprint, peer_address, telling, verdict
 from .local import LocalFiles, file_open, replace_file, walked, write_whole
 from .session import DistrictTree, OpenWrites, SftpHandler
+from .signatures import accept_short_rsa_signatures
 
 logger = logging.getLogger(__name__)
 
@@ -454,6 +455,7 @@ async def listen(host: SftpHost, key: asyncssh.SSHKey, address: str, port: int) 
 
 async def serve(host: SftpHost, address: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT, then close what is open."""
+    accept_short_rsa_signatures()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
