@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
@@ -16,6 +17,7 @@ from hosts.connect import files_for
 from hosts.core import paths
 from hosts.core.errors import HostError, NotThere, TooLarge
 from hosts.files import HostFiles
+from hosts.models import Host
 
 from .core import authorized_keys
 from .core.errors import KeyProblem
@@ -28,6 +30,8 @@ FIRST_PAUSE = timedelta(seconds=15)
 LONGEST_PAUSE = timedelta(hours=1)
 # No authorized_keys file of ours comes near this; what is larger is not ours.
 LARGEST_FILE = 4 * 1024 * 1024
+# A temporary file this old belongs to nobody who is still writing.
+STALE = timedelta(hours=1)
 
 
 class Outcome(Enum):
@@ -179,8 +183,16 @@ def _walk(run: PropagationRun, token: str) -> None:
         setattr(run, push.outcome.value, getattr(run, push.outcome.value) + 1)
         _keep(run, token)
         _note_failure(run, account_pk, push)
+    _sweep_hosts()
     run.state, run.finished = PropagationRun.State.DONE, timezone.now()
     _keep(run, token)
+
+
+def _sweep_hosts() -> None:
+    """Removes temporary files that a killed writer left beside the key files. A host that is away keeps them."""
+    for host in Host.objects.all():
+        with suppress(HostError):
+            files_for(host).sweep(paths.keys_directory(), STALE)
 
 
 def _keep(run: PropagationRun, token: str) -> None:
