@@ -18,7 +18,8 @@ def schedules_sync() -> None:
     """Adds the schedules that are missing and brings our own to the table; what ops set for propagation stays."""
     for schedule in SCHEDULES:
         row, is_new = PeriodicTask.objects.get_or_create(name=schedule.name, defaults=_row(schedule))
-        if not is_new and schedule.task != HOURLY_TASK:
+        # A promise broken behind the guards below (by SQL, say) is put right at the next start.
+        if not is_new and (schedule.task != HOURLY_TASK or not _keeps_the_promise(row)):
             _bring(row, schedule)
     known = [schedule.name for schedule in SCHEDULES]
     PeriodicTask.objects.exclude(name__in=known).exclude(task="celery.backend_cleanup").delete()
@@ -62,8 +63,7 @@ def never_less_often_than_hourly(instance: PeriodicTask, **_: object) -> None:
         if PeriodicTask.objects.filter(pk=instance.pk, task=HOURLY_TASK).exists():
             raise ValidationError(HOURLY_PROMISE)
         return
-    is_hourly = instance.crontab is not None and _is_hourly(instance.crontab)
-    if not (instance.enabled and is_hourly) or instance.one_off or instance.expires or instance.start_time:
+    if not _keeps_the_promise(instance):
         raise ValidationError(HOURLY_PROMISE)
 
 
@@ -73,6 +73,11 @@ def its_clock_is_kept_too(instance: CrontabSchedule, **_: object) -> None:
     is_used = instance.pk and PeriodicTask.objects.filter(crontab_id=instance.pk, task=HOURLY_TASK).exists()
     if is_used and not _is_hourly(instance):
         raise ValidationError(HOURLY_PROMISE)
+
+
+def _keeps_the_promise(row: PeriodicTask) -> bool:
+    is_limited = row.one_off or row.expires or row.expire_seconds or row.start_time
+    return bool(row.enabled and not is_limited and row.crontab is not None and _is_hourly(row.crontab))
 
 
 def _is_hourly(crontab: CrontabSchedule) -> bool:
