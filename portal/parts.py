@@ -28,10 +28,13 @@ def sftp_part(port: int) -> Part:
 
 
 def worker_part(environment: dict[str, str]) -> Part:
-    """The Celery worker. TERM lets running tasks end; if the runner died, QUIT drops them: the rows remember."""
+    """The Celery worker. TERM lets running tasks end. If the runner died it is killed at once, for the rows remember.
+
+    Celery's own cold shutdown (QUIT) can hang on a thread of its pool; its processes die with it (see celery.py).
+    """
     argv = ("-m", "celery", "-A", "portal", "worker", "--loglevel", "INFO")
     pace = ("--concurrency", str(settings.WORKER_PROCESSES), "--without-gossip", "--without-mingle")
-    return Part("worker", (sys.executable, *argv, *pace), environment, 10.0, signal.SIGQUIT)
+    return Part("worker", (sys.executable, *argv, *pace), environment, 10.0, signal.SIGKILL)
 
 
 def beat_part(environment: dict[str, str]) -> Part:
