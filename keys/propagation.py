@@ -22,7 +22,7 @@ from hosts.models import Host
 from .core import authorized_keys
 from .core.errors import KeyProblem
 from .models import KeyFile, PropagationFailure, PropagationRun
-from .selectors import due, file_content_keys, left_behind, unfinished_runs
+from .selectors import due, file_content_keys, is_overdue, left_behind, unfinished_runs
 
 logger = logging.getLogger(__name__)
 # A host that is away is tried again after 15 s, 30 s, 1 min ... and at the latest with the hourly run.
@@ -207,6 +207,9 @@ def _note_failure(run: PropagationRun, account_pk: int, push: Push) -> None:
 
 def sweep() -> None:
     """Pushes what waits although its nudge was lost, and finishes runs whose worker died."""
+    if is_overdue():
+        logger.error("The scheduled run over all accounts did not come for an hour; the sweep does it now.")
+        run_hourly()
     for account_pk in list(left_behind().values_list("account_id", flat=True)[:500]):
         push_one(account_pk)
     for run_pk in list(unfinished_runs().filter(free_to_take()).values_list("pk", flat=True)):

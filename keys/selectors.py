@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Max, Min, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
@@ -16,6 +16,8 @@ from .models import AccountKey, KeyFile, PropagationRun
 
 HOURLY_TASK = "keys.propagate_all"
 HOUR = timedelta(hours=1)
+# A beat that is merely late is not yet a broken promise.
+GRACE = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,13 @@ def due() -> QuerySet[KeyFile]:
 def left_behind() -> QuerySet[KeyFile]:
     """Due key files older than one sweep: the nudge that should have brought them was lost."""
     return due().filter(wanted__lt=timezone.now() - timedelta(seconds=settings.SWEEP_SECONDS))
+
+
+def is_overdue() -> bool:
+    """Whether no run over all accounts was begun for more than an hour, whatever the schedule says."""
+    full = PropagationRun.objects.exclude(cause=PropagationRun.Cause.SAVED).first()
+    since = full.asked if full else KeyFile.objects.aggregate(first=Min("wanted"))["first"]
+    return since is not None and since < timezone.now() - HOUR - GRACE
 
 
 def unfinished_runs() -> QuerySet[PropagationRun]:

@@ -1,9 +1,12 @@
 """Brings the table of schedules in `celery.py` into the database, where ops may change what may be changed."""
 
+from datetime import timedelta
+
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models.signals import pre_delete, pre_save
 from django.dispatch import receiver
+from django.utils import timezone
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask, PeriodicTasks
 
 from keys.selectors import HOURLY_TASK
@@ -53,6 +56,14 @@ def _row(schedule: Schedule) -> dict[str, object]:
         "crontab": crontab,
         "expire_seconds": schedule.expires,
         "enabled": True,
+        "one_off": False,
+        "start_time": None,
+        "expires": None,
+        "queue": None,
+        "exchange": None,
+        "routing_key": None,
+        "args": "[]",
+        "kwargs": "{}",
     }
 
 
@@ -77,11 +88,17 @@ def its_clock_is_kept_too(instance: CrontabSchedule, **_: object) -> None:
 
 def _keeps_the_promise(row: PeriodicTask) -> bool:
     is_limited = row.one_off or row.expires or row.expire_seconds or row.start_time
-    return bool(row.enabled and not is_limited and row.crontab is not None and _is_hourly(row.crontab))
+    is_sent_away = row.queue or row.exchange or row.routing_key or row.args != "[]" or row.kwargs != "{}"
+    is_ahead = row.last_run_at is not None and row.last_run_at > timezone.now() + timedelta(hours=1)
+    is_ours = row.name in {schedule.name for schedule in SCHEDULES if schedule.task == HOURLY_TASK}
+    is_plain = is_ours and not (is_limited or is_sent_away or is_ahead)
+    return bool(row.enabled and is_plain and row.crontab is not None and _is_hourly(row.crontab))
 
 
 def _is_hourly(crontab: CrontabSchedule) -> bool:
-    return {crontab.hour, crontab.day_of_month, crontab.month_of_year, crontab.day_of_week} == {"*"}
+    is_every_hour = {crontab.hour, crontab.day_of_month, crontab.month_of_year, crontab.day_of_week} == {"*"}
+    # Clock times are promised from the minutes alone, and some zones are half an hour beside the others.
+    return is_every_hour and str(crontab.timezone) == "UTC"
 
 
 @receiver(pre_delete, sender=PeriodicTask)
