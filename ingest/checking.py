@@ -11,6 +11,7 @@ from .catalogue import format_named, formats
 from .core.check import Limits, Source, Verdict, check
 from .core.choose import recognise
 from .core.container import read_archive
+from .core.discovery import epoch_time, is_epoch_name
 from .core.findings import Finding as Found
 from .core.findings import Severity, Tally
 from .core.schema import Format
@@ -43,7 +44,7 @@ class Checked:
 def run(epoch: Epoch) -> Checked:
     """Checks the copies. Raises nothing for what the district sent; that becomes findings."""
     files = list(epoch.files.all())
-    packed = _zip_findings(files)
+    packed = (*_name_findings(epoch.name), *_zip_findings(files))
     known = format_named(epoch.format)
     if known is None:
         return _refused(packed, "format-unknown", "The format this epoch was taken for is not known any more.")
@@ -74,6 +75,14 @@ def _is_still(known: Format, files: list[EpochFile]) -> bool:
     seen = see(loose, lambda name: staged_open(loose[name]))
     found = recognise(seen.sightings, formats(), seen.container)
     return found.format is not None and found.format.name == known.name
+
+
+def _name_findings(name: str) -> tuple[Found, ...]:
+    """A name that only looks like a time is no reason to lose a night, but it sorts where it does not belong."""
+    if not is_epoch_name(name) or epoch_time(name) is not None:
+        return ()
+    message = f"The directory's name, {name}, is no real date and time."
+    return (Found("", "epoch-name", Severity.WARNING, message, hint="Name it after the time: YYYYMMDD-HHMMSS."),)
 
 
 def _zip_findings(files: list[EpochFile]) -> tuple[Found, ...]:

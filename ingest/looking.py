@@ -28,6 +28,8 @@ STRANGER = (
     "Not a date-time directory such as 20261122-020000, so it is not processed by itself. "
     "If it was meant as a nightly upload, send it again in such a directory, with COMPLETE last."
 )
+# What its district has to mend before it can be taken; if it does not, a person has to look.
+NEVER_RIPE = (discovery.State.HOSTILE, discovery.State.TEMPORARY_NAMES, discovery.State.COMPLETE_MISNAMED)
 
 
 def look_everywhere() -> list[int]:
@@ -115,10 +117,19 @@ def _look_at(epoch: Epoch, files: HostFiles, username: paths.Username, entry: En
         return
     quiet = timedelta(0) if epoch.hurry else timedelta(seconds=settings.INGEST_QUIET_SECONDS)
     ripeness = discovery.ripeness(seen, still, is_open, quiet)
-    if not ripeness.ripe:
-        _judge(epoch, epoch.state, ripeness.state.value, ripeness.message)
+    if ripeness.ripe:
+        if epoch.state == Epoch.State.ARRIVING or epoch.hurry:
+            _recognise(epoch, files, path, [one.name for one in inside])
+    elif ripeness.state in NEVER_RIPE and _rests(epoch, still):
+        if epoch.state == Epoch.State.ARRIVING or epoch.hurry:
+            _leave_for_staff(epoch, ripeness.state.value, ripeness.message)
     elif epoch.state == Epoch.State.ARRIVING or epoch.hurry:
-        _recognise(epoch, files, path, [one.name for one in inside])
+        _judge(epoch, epoch.state, ripeness.state.value, ripeness.message)
+
+
+def _rests(epoch: Epoch, still: timedelta) -> bool:
+    """Whether it has been left alone so long (or staff are in such a hurry) that a person should look at it."""
+    return epoch.hurry or still >= timedelta(minutes=settings.INGEST_STRANGER_QUIET_MINUTES)
 
 
 def _note_change(epoch: Epoch, seen: Look) -> None:
@@ -166,12 +177,14 @@ def _recognise(epoch: Epoch, files: HostFiles, path: paths.HostPath, names: list
 
 def _look_at_stranger(epoch: Epoch, still: timedelta, is_open: bool) -> None:
     """Something that is no epoch: a dump of the old system, a file in the wrong place. Staff are told when it rests."""
-    rest = timedelta(minutes=settings.INGEST_STRANGER_QUIET_MINUTES)
-    has_rested = not is_open and (still >= rest or epoch.hurry)
-    if has_rested and epoch.state == Epoch.State.ARRIVING:
-        _leave_for_staff(epoch, "stranger", STRANGER)
-    else:
+    if epoch.state != Epoch.State.ARRIVING:
+        if epoch.hurry:  # only a format given by hand can take it any further
+            _write(epoch, hurry=False)
+        return
+    if is_open or not _rests(epoch, still):
         _judge(epoch, epoch.state, "stranger", STRANGER)
+    else:
+        _leave_for_staff(epoch, "stranger", STRANGER)
 
 
 def _leave_for_staff(epoch: Epoch, code: str, sentence: str) -> None:

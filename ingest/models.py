@@ -46,6 +46,8 @@ class Epoch(models.Model):
     byte_count = models.PositiveBigIntegerField(default=0)
     hurry = models.BooleanField(default=False, help_text="Staff asked to process it now.")
 
+    staff_told = models.BooleanField(default=False, help_text="That it waits for them; once, whatever arrives later.")
+
     # What it was taken for, and by whom if a person said so.
     format = models.CharField(max_length=100, blank=True)
     format_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")

@@ -5,11 +5,11 @@ from django.db.models import Case, When
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
-from django_tables2 import RequestConfig
 
 from accounts.access import district_for, tool_for
 from accounts.core.roles import Right, Tool
 from accounts.models import District, User
+from accounts.tables import table_page
 
 from . import selectors, services, wording
 from .access import epoch_for
@@ -123,6 +123,6 @@ def history(request: HttpRequest) -> HttpResponse:
     tool_for(request.user, Tool.INGEST_HISTORY)
     chosen = EpochFilter(request.GET, queryset=selectors.all_epochs())
     table = EpochTable(chosen.qs)
-    RequestConfig(request, paginate={"per_page": 50}).configure(table)
+    table_page(table, request)
     context = {"table": table, "filter": chosen, "counts": selectors.state_counts()}
     return render(request, "ingest/history.html", context)
