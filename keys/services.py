@@ -28,10 +28,11 @@ class Difference:
     added: tuple[PublicKey, ...]
     removed: tuple[PublicKey, ...]
     kept: tuple[PublicKey, ...]
+    renamed: tuple[PublicKey, ...] = ()
 
     @property
     def is_empty(self) -> bool:
-        return not self.added and not self.removed
+        return not (self.added or self.removed or self.renamed)
 
 
 class PasteRefused(Exception):
@@ -83,12 +84,13 @@ def keys_save(account: SftpAccount, text: str, *, seen_version: int, actor: User
 
 
 def _difference(before: list[PublicKey], after: tuple[PublicKey, ...]) -> Difference:
-    old = {key.fingerprint for key in before}
+    old = {key.fingerprint: key.comment for key in before}
     new = {key.fingerprint for key in after}
     return Difference(
         added=tuple(key for key in after if key.fingerprint not in old),
         removed=tuple(key for key in before if key.fingerprint not in new),
-        kept=tuple(key for key in after if key.fingerprint in old),
+        kept=tuple(key for key in after if old.get(key.fingerprint) == key.comment),
+        renamed=tuple(key for key in after if old.get(key.fingerprint, key.comment) != key.comment),
     )
 
 
@@ -110,7 +112,7 @@ def _told(difference: Difference) -> dict[str, object]:
     return {
         "added": [key.fingerprint for key in difference.added],
         "removed": [key.fingerprint for key in difference.removed],
-        "kept": len(difference.kept),
+        "kept": len(difference.kept) + len(difference.renamed),
     }
 
 

@@ -73,6 +73,7 @@ def _confirmation(difference: services.Difference, paste: Paste) -> dict[str, ob
         "added": [_named(key) for key in difference.added],
         "removed": [_named(key) for key in difference.removed],
         "kept": [_named(key) for key in difference.kept],
+        "renamed": [_named(key) for key in difference.renamed],
         "notes": [note.message for note in paste.notes],
         "is_same": difference.is_empty,
         "live_by": selectors.next_hourly_run().isoformat(),
