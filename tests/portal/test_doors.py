@@ -1,22 +1,21 @@
 """The doors: who gets in where, as a table. An address without a row fails."""
 
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 import pytest
 from django.test import Client
 from django.urls import reverse
-from django.utils import timezone
 
-from accounts import services
 from accounts.core.roles import Role
-from accounts.models import District, Invitation, Membership, OutboxMessage, User
+from accounts.models import District, Membership, User
 from ingest.catalogue import formats
-from tests.factories import PASSWORD, DistrictFactory, MembershipFactory, PersonFactory, StaffFactory
+from tests.factories import PASSWORD
+from tests.keys.samples import text
+from tests.rows import everything
 
 from .addresses import NAMES, address
-from .scene import ADMINISTRATOR, OPS, PEOPLE, STATES, STRANGER, SUPPORT, SYSTEM, VIEWER, Scene, everything
+from .scene import ADMINISTRATOR, OPS, PEOPLE, STATES, STRANGER, SUPPORT, SYSTEM, VIEWER, Scene
 
 Data = dict[str, object]
 READ, WRITE, SHOWN, DONE, SHUT, NONE, NOT_SO = "get", "post", 200, 302, 403, 404, 405
@@ -49,7 +48,7 @@ DISTRICT = (
         "technical_settings",
         WRITE,
         (DONE, SHUT, NONE, SHUT, SHUT, SHUT),
-        {"authorized_keys": "", "version": 2},
+        {"authorized_keys": text("ed25519"), "version": 1},
     ),
     Row("technical_settings_state", READ, ALL_READ),
     Row("uploads", READ, ALL_READ),
@@ -119,6 +118,7 @@ OPEN = {
     "account_reset_password_from_key_done": 200,
 }
 SIGN_IN_ONLY = ("account_set_password", "account_confirm_login_code")
+TOKEN = re.compile(rb'value="[A-Za-z0-9]{64}"')
 ROWS = (*DISTRICT, *VENDOR)
 WRITES = [row for row in ROWS if row.method == WRITE]
 
@@ -127,10 +127,12 @@ def _ask(client: Client, row: Row, kwargs: Data) -> int:
     return getattr(client, row.method)(address(row.name, kwargs), row.data).status_code
 
 
-def _cases(rows: tuple[Row, ...]) -> Iterator[object]:
-    for row in rows:
-        for person, answer in zip(PEOPLE, row.answers, strict=True):
-            yield pytest.param(row, person, answer, id=f"{row.title}-{person}")
+def _cases(rows: tuple[Row, ...]) -> list[object]:
+    return [
+        pytest.param(row, person, answer, id=f"{row.title}-{person}")
+        for row in rows
+        for person, answer in zip(PEOPLE, row.answers, strict=True)
+    ]
 
 
 def test_every_address_has_a_row() -> None:
@@ -161,8 +163,7 @@ def test_whoever_is_not_signed_in_writes_nothing(scene: Scene, row: Row) -> None
 def test_each_person_gets_what_the_table_says(scene: Scene, row: Row, person: str, answer: int) -> None:
     before = everything()
     assert _ask(scene.client(person), row, scene.kwargs(row.name)) == answer
-    has_changed = everything() != before
-    assert has_changed == (answer == DONE and row.data.get("authorized_keys") != "")
+    assert (everything() != before) == (answer == DONE)
 
 
 @pytest.mark.parametrize(("row", "person", "answer"), _cases(DISTRICT))
@@ -220,8 +221,9 @@ def test_only_who_may_delete_may_close_a_district(scene: Scene, person: str) -> 
 @pytest.mark.parametrize("person", [ADMINISTRATOR, SUPPORT, SYSTEM])
 def test_an_epoch_of_another_district_is_not_found_under_mine(scene: Scene, row: Row, person: str) -> None:
     kwargs = {"slug": scene.districts["active"].slug, "pk": scene.their_epoch.pk}
+    is_shut_anyway = row.answers[PEOPLE.index(person)] == SHUT
     before = everything()
-    assert _ask(scene.client(person), row, kwargs) == NONE
+    assert _ask(scene.client(person), row, kwargs) == (SHUT if is_shut_anyway else NONE)
     assert everything() == before
 
 
@@ -231,7 +233,7 @@ def test_a_stranger_cannot_tell_a_district_from_none(scene: Scene, row: Row) -> 
     theirs = getattr(client, row.method)(address(row.name, scene.kwargs(row.name)), row.data)
     nobodys = getattr(client, row.method)(address(row.name, {"slug": "no-such-district", "pk": 1}), row.data)
     assert (theirs.status_code, nobodys.status_code) == (NONE, NONE)
-    assert theirs.content == nobodys.content
+    assert TOKEN.sub(b"", theirs.content) == TOKEN.sub(b"", nobodys.content)
 
 
 @pytest.mark.parametrize("row", DISTRICT, ids=lambda row: row.title)
@@ -280,120 +282,3 @@ def test_a_page_shows_a_write_only_to_those_who_may(scene: Scene, state: str) ->
     shown = {person: scene.client(person).get(place) for person in (ADMINISTRATOR, VIEWER, SUPPORT)}
     has_save = {person: b'form="keys-form"' in answer.content for person, answer in shown.items()}
     assert has_save == {ADMINISTRATOR: state == "active", VIEWER: False, SUPPORT: False}
-
-
-# --- Invitations -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def district(db: None) -> District:
-    return DistrictFactory()
-
-
-def _invite(district: District, email: str = "new@district.example") -> str:
-    """Invites, and returns the address in the mail."""
-    services.invitation_send(district, email, "New", Role.DISTRICT_VIEWER, actor=None)
-    mail = OutboxMessage.objects.filter(kind="invitation", to=email).latest("pk")
-    return next(word for word in mail.text.split() if "/invitations/" in word).partition("8000")[2]
-
-
-def _welcome(place: str, client: Client | None = None) -> object:
-    return (client or Client()).post(place, {"name": "New", "password": "some-odd-words-of-mine"})
-
-
-def test_an_invited_person_is_in_at_once_and_only_once(district: District) -> None:
-    place = _invite(district)
-    client = Client()
-    assert client.get(place).status_code == 200
-    assert _welcome(place, client).url == reverse("district_home", args=[district.slug])
-    assert client.get(reverse("district_home", args=[district.slug])).status_code == 200
-    assert (Client().get(place).status_code, _welcome(place).status_code) == (410, 410)
-    assert Membership.objects.get(district=district).role == Role.DISTRICT_VIEWER
-
-
-@pytest.mark.parametrize("password", ["short", "new@district.example", "passwordpassword"])
-def test_a_weak_password_is_refused_and_the_invitation_stays_open(district: District, password: str) -> None:
-    place = _invite(district)
-    assert Client().post(place, {"name": "New", "password": password}).status_code == 422
-    assert not User.objects.exists()
-    assert Client().get(place).status_code == 200
-
-
-def _expire(district: District) -> None:
-    Invitation.objects.update(expires=timezone.now() - timedelta(seconds=1))
-
-
-def _use(district: District) -> None:
-    Invitation.objects.update(accepted=timezone.now())
-
-
-def _close(district: District) -> None:
-    services.district_state_set(district, District.State.CLOSED, reason="x", actor=None)
-
-
-def _again(district: District) -> None:
-    _invite(district)
-
-
-def _end(district: District) -> None:
-    PersonFactory(email="new@district.example")
-    User.objects.update(is_active=False)
-
-
-@pytest.mark.parametrize("change", [_expire, _use, _close, _again, _end])
-def test_an_invitation_that_is_over_opens_nothing(district: District, change: object) -> None:
-    place = _invite(district)
-    change(district)
-    before = everything()
-    assert Client().get(place).status_code == 410
-    assert _welcome(place).status_code == 410
-    assert everything() == before
-
-
-def test_a_suspended_district_still_takes_its_people_in(district: District) -> None:
-    place = _invite(district)
-    services.district_state_set(district, District.State.SUSPENDED, reason="x", actor=None)
-    assert _welcome(place).status_code == 302
-
-
-def test_a_known_person_must_sign_in_before_another_district_is_theirs(district: District) -> None:
-    person = MembershipFactory(user__email="new@district.example").user
-    place = _invite(district)
-    assert Client().get(place).url.startswith(reverse("account_login"))
-    assert _welcome(place).url.startswith(reverse("account_login"))
-    client = Client()
-    client.force_login(person)
-    assert not Membership.objects.filter(user=person, district=district).exists()
-    assert client.get(place).status_code == 200
-    assert client.post(place).status_code == 302
-    assert Membership.objects.filter(user=person).count() == 2
-
-
-def test_an_invitation_of_somebody_else_is_shut_to_who_is_signed_in(district: District) -> None:
-    PersonFactory(email="new@district.example")
-    client = Client()
-    client.force_login(PersonFactory())
-    place = _invite(district)
-    assert (client.get(place).status_code, client.post(place).status_code) == (403, 403)
-    assert not Membership.objects.exists()
-
-
-def test_staff_and_ended_people_are_not_invited(district: District) -> None:
-    staff, ended = StaffFactory(), PersonFactory()
-    User.objects.filter(pk=ended.pk).update(is_active=False)
-    codes = []
-    for person in (staff, ended):
-        with pytest.raises(services.Refused) as refused:
-            services.invitation_send(district, person.email, "X", Role.DISTRICT_VIEWER, actor=None)
-        codes.append(refused.value.code)
-    assert codes == ["is-staff", "account-ended"]
-    assert not OutboxMessage.objects.exists()
-
-
-def test_an_invitation_used_twice_at_once_counts_once(district: District) -> None:
-    _invite(district)
-    invitation = Invitation.objects.get()
-    services.invitation_accept(invitation, name="New", password="some-odd-words-of-mine")
-    with pytest.raises(services.Refused, match="used"):
-        services.invitation_accept(invitation, name="New", password="some-odd-words-of-mine")
-    assert User.objects.count() == 1

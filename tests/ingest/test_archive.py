@@ -1,0 +1,130 @@
+"""Where processed epochs come to lie, under which names, and how long."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from accounts import services as district_services
+from accounts.models import District, RetiredUsername
+from hosts import provision
+from hosts.connect import files_for
+from hosts.core import paths
+from ingest import archive
+from ingest.models import Epoch
+from tests.factories import DistrictFactory, EpochFactory
+
+from . import epochs
+from .conftest import Clock
+from .uploading import NEXT_NIGHT, NIGHT, Broken, home, look, night, places_make, process, use
+
+
+def _processed(district: District) -> Path:
+    return home(district) / "upload-processed"
+
+
+def _names(place: Path) -> list[str]:
+    return sorted(one.name for one in place.iterdir())
+
+
+def test_a_name_that_is_taken_gets_a_number_and_nothing_is_overwritten(district: District) -> None:
+    for number in range(3):
+        night(district, NIGHT, epochs.students(rows=5 + number))
+    assert _names(_processed(district)) == [NIGHT, f"{NIGHT}-2", f"{NIGHT}-3"]
+    sizes = [len((_processed(district) / name / "students.csv").read_bytes()) for name in _names(_processed(district))]
+    assert sizes == sorted(set(sizes))
+    assert list(Epoch.objects.order_by("pk").values_list("archive_name", flat=True)) == _names(_processed(district))
+
+
+@pytest.mark.parametrize("taken", [1, 2])
+def test_the_log_does_not_overwrite_a_file_of_the_district(district: District, taken: int) -> None:
+    own = {"processing-log.txt": b"ours", "processing-log-2.txt": b"ours too"}
+    files = {**epochs.students(), **dict(list(own.items())[:taken])}
+    epoch = night(district, NIGHT, files)
+    place = _processed(district) / epoch.archive_name
+    assert (place / "processing-log.txt").read_bytes() == b"ours"
+    assert (place / f"processing-log-{taken + 1}.txt").read_text() == epoch.log
+
+
+def test_a_directory_with_the_logs_name_is_no_trouble(district: District) -> None:
+    """Staff gave a format to a stranger that holds more than plain files."""
+    place = home(district) / "upload" / "dump"
+    (place / "processing-log.txt").mkdir(parents=True)
+    (place / "students.csv").write_bytes(epochs.students()["students.csv"])
+    look()
+    Epoch.objects.update(state="queued", format=epochs.STUDENTS.name)
+    process(district)
+    epoch = Epoch.objects.get()
+    assert (epoch.trouble, epoch.state) == ("", "loaded")
+    assert (_processed(district) / epoch.archive_name / "processing-log-2.txt").read_text() == epoch.log
+
+
+def test_an_epoch_without_a_date_for_a_name_lies_under_the_time_it_was_taken(district: District) -> None:
+    epoch = EpochFactory(district=district, name="dump", state="queued", format=epochs.STUDENTS.name)
+    place = home(district) / "upload" / "dump"
+    place.mkdir()
+    (place / "students.csv").write_bytes(epochs.students()["students.csv"])
+    process(district)
+    epoch.refresh_from_db()
+    assert epoch.archive_name == f"{epoch.started:%Y%m%d-%H%M%S}"
+    assert _names(_processed(district)) == [epoch.archive_name]
+
+
+def test_processed_epochs_are_deleted_when_their_days_are_over_and_not_before(district: District, clock: Clock) -> None:
+    epoch = night(district, NIGHT, epochs.students())
+    clock.move(days=settings.PROCESSED_DAYS - 1)
+    newer = night(district, NEXT_NIGHT, epochs.students())
+    assert archive.purge() == 0
+    clock.move(days=1, hours=1)
+    assert archive.purge() == 1
+    assert _names(_processed(district)) == [newer.archive_name]
+    epoch.refresh_from_db()
+    assert epoch.purged is not None
+    assert epoch.log
+    assert archive.purge() == 0
+
+
+def test_a_district_in_trouble_keeps_no_other_from_being_purged(
+    district: District, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = DistrictFactory()
+    places_make(other)
+    night(district, NIGHT, epochs.students())
+    night(other, NIGHT, epochs.students())
+    clock.move(days=settings.PROCESSED_DAYS + 1)
+    host = Broken("remove_tree")
+    use(monkeypatch, host.files)
+
+    def only_first(number: int, name: str) -> None:
+        if host.is_broken and name == "remove_tree":
+            host.is_broken = False
+            raise host.error("The host's disk does not answer.")
+
+    host.files._before = only_first
+    assert archive.purge() == 1
+    assert archive.purge() == 1
+    assert not _names(_processed(district))
+    assert not _names(_processed(other))
+
+
+def test_an_account_that_is_being_renamed_is_purged_afterwards(district: District, clock: Clock) -> None:
+    night(district, NIGHT, epochs.students())
+    clock.move(days=settings.PROCESSED_DAYS + 1)
+    old = _processed(district)
+    district_services.district_rename(district, name="New", domain="new.k12.oh.us", actor=None)
+    assert archive.purge() == 0
+    assert _names(old) == [NIGHT]
+    files = files_for(district.sftp_account.host)
+    provision.home_rename(
+        files, paths.username(RetiredUsername.objects.get().username), paths.username("new.k12.oh.us")
+    )
+    assert archive.purge() == 1
+    assert not _names(_processed(district))
+
+
+def test_epochs_that_were_never_archived_are_not_purged(district: District) -> None:
+    long_ago = archive.timezone.now() - timedelta(days=400)
+    EpochFactory(district=district, state="gone", finished=long_ago)
+    EpochFactory(district=district, state="working", archive_name="20260101-000000")
+    assert archive.purge() == 0

@@ -1,0 +1,345 @@
+"""Looks into /upload/: nothing is taken before it is whole, nothing hostile is read, nobody is told twice."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from accounts import services as district_services
+from accounts.models import AuditEntry, District, OutboxMessage, User
+from hosts.core.errors import Refused
+from ingest import looking, services
+from ingest.models import Epoch
+from tests.factories import DistrictFactory, StaffFactory
+
+from . import epochs, uploading
+from .conftest import Clock
+from .uploading import NEXT_NIGHT, NIGHT, Broken, Watched, home, look, nothing, places_make, process, put, use
+
+UNKNOWN = {"export.csv": b"col1,col2\r\n1,2\r\n"}
+
+
+def _epoch() -> Epoch:
+    return Epoch.objects.get()
+
+
+def _tell(epoch: Epoch) -> tuple[str, str]:
+    return epoch.state, epoch.look_code
+
+
+def test_nothing_is_opened_before_complete_is_there(district: District, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    use(monkeypatch, Watched(lambda number, name: opened.append(name), nothing))
+    put(district, NIGHT, epochs.students(), complete=False)
+    look()
+    look()
+    assert _tell(_epoch()) == ("arriving", "uploading")
+    assert "COMPLETE" in _epoch().look_sentence
+    assert set(opened) == {"listing", "open_writes"}
+
+
+def test_a_complete_epoch_is_queued_when_it_has_rested(district: District, clock: Clock) -> None:
+    put(district, NIGHT, epochs.students())
+    look()
+    assert _tell(_epoch()) == ("arriving", "unsettled")
+    clock.move(seconds=settings.INGEST_QUIET_SECONDS - 1)
+    look()
+    assert _epoch().state == "arriving"
+    clock.move(seconds=1)
+    assert looking.look_everywhere() == [district.pk]
+    queued = _epoch()
+    assert (queued.state, queued.format, queued.file_count) == ("queued", epochs.STUDENTS.name, 1)
+    assert queued.queued is not None
+
+
+def test_a_change_begins_the_rest_anew(district: District, clock: Clock) -> None:
+    place = put(district, NIGHT, epochs.students())
+    look()
+    clock.move(seconds=settings.INGEST_QUIET_SECONDS - 1)
+    with (place / "students.csv").open("ab") as file:
+        file.write(b"\r\n")
+    look()
+    clock.move(seconds=settings.INGEST_QUIET_SECONDS - 1)
+    look()
+    assert _epoch().state == "arriving"
+    clock.move(seconds=1)
+    look()
+    assert _epoch().state == "queued"
+
+
+def test_a_file_that_is_open_for_writing_holds_the_epoch_back(district: District, clock: Clock) -> None:
+    put(district, NIGHT, epochs.students())
+    listed = settings.SFTP_ROOT / "open" / district.domain
+    listed.parent.mkdir(exist_ok=True)
+    listed.write_text(f"{NIGHT}/students.csv\n")
+    look()
+    clock.move(minutes=5)
+    look()
+    assert _tell(_epoch()) == ("arriving", "being_written")
+    listed.write_text(f"{NEXT_NIGHT}/students.csv\n")
+    look()
+    assert _epoch().state == "queued"
+
+
+@pytest.mark.parametrize(
+    "files", [epochs.students(), epochs.students_old(), epochs.oneroster(), epochs.oneroster_zip()]
+)
+def test_each_format_is_recognised_in_place(district: District, clock: Clock, files: dict[str, bytes]) -> None:
+    put(district, NIGHT, files)
+    look()
+    clock.move(minutes=1)
+    look()
+    assert (_epoch().state, bool(_epoch().format)) == ("queued", True)
+
+
+def test_an_epoch_that_is_taken_back_is_gone(district: District) -> None:
+    put(district, NIGHT, epochs.students())
+    look()
+    shutil.rmtree(home(district) / "upload" / NIGHT)
+    look()
+    assert _epoch().state == "gone"
+    assert _epoch().finished is not None
+
+
+def test_a_renamed_epoch_is_another_one(district: District) -> None:
+    place = put(district, NIGHT, epochs.students(), complete=False)
+    look()
+    place.rename(place.with_name(NEXT_NIGHT))
+    look()
+    assert dict(Epoch.objects.values_list("name", "state")) == {NIGHT: "gone", NEXT_NIGHT: "arriving"}
+
+
+def test_a_name_that_was_used_before_is_a_new_epoch(district: District) -> None:
+    put(district, NIGHT, epochs.students(), complete=False)
+    look()
+    Epoch.objects.update(state="loaded")
+    look()
+    look()
+    assert sorted(Epoch.objects.values_list("name", "state")) == [(NIGHT, "arriving"), (NIGHT, "loaded")]
+
+
+def test_process_now_does_not_wait_for_rest_but_for_complete(district: District) -> None:
+    staff = User.objects.get(email="support@vendor.example")
+    place = put(district, NIGHT, epochs.students(), complete=False)
+    look()
+    services.epoch_hurry(_epoch(), actor=staff)
+    look()
+    assert (_epoch().state, _epoch().hurry) == ("arriving", False)
+    (place / "COMPLETE").touch()
+    look()
+    services.epoch_hurry(_epoch(), actor=staff)
+    look()
+    assert (_epoch().state, _epoch().hurry) == ("queued", False)
+
+
+def test_what_no_format_fits_is_left_untouched_and_staff_are_told_once(district: District, clock: Clock) -> None:
+    place = put(district, NIGHT, UNKNOWN)
+    for change in range(3):
+        look()
+        clock.move(minutes=1)
+        look()
+        look()
+        assert _tell(_epoch()) == ("waiting_staff", "not-recognised")
+        (place / f"more{change}.csv").write_bytes(b"x\n")
+    assert [mail.to for mail in OutboxMessage.objects.all()] == ["support@vendor.example"]
+    assert (place / "export.csv").read_bytes() == UNKNOWN["export.csv"]
+    assert (place / "COMPLETE").exists()
+
+
+def test_what_was_not_recognised_is_taken_when_the_district_mends_it(district: District, clock: Clock) -> None:
+    place = put(district, NIGHT, UNKNOWN)
+    look()
+    clock.move(minutes=1)
+    look()
+    (place / "export.csv").unlink()
+    put(district, NIGHT, epochs.students())
+    look()
+    clock.move(minutes=1)
+    look()
+    assert _epoch().state == "queued"
+
+
+HOSTILE = [uploading.link_out_of, uploading.link_hard, uploading.fifo, uploading.folder]
+
+
+@pytest.mark.parametrize("make", HOSTILE)
+@pytest.mark.parametrize("name", ["students.csv", "extra.csv", "COMPLETE2"])
+def test_an_epoch_with_anything_but_plain_files_is_not_read(
+    district: District, clock: Clock, monkeypatch: pytest.MonkeyPatch, make: object, name: str
+) -> None:
+    place = put(district, NIGHT, epochs.students())
+    (place / name).unlink(missing_ok=True)
+    make(place, name)
+    put(district, NEXT_NIGHT, epochs.students())
+    opened: list[str] = []
+    look()
+    clock.move(minutes=1)
+    use(monkeypatch, Watched(lambda number, call: opened.append(call), nothing))
+    look()
+    assert _tell(Epoch.objects.get(name=NIGHT)) == ("arriving", "hostile")
+    assert Epoch.objects.get(name=NEXT_NIGHT).state == "queued"
+    assert opened.count("open_read") == 1
+
+
+@pytest.mark.parametrize("name", ["a\nb.csv", "a\x1b[2J.csv", "\udcff.csv", "\u202ecsv.exe"])
+def test_a_name_that_cannot_be_shown_is_not_read_and_harms_no_page(district: District, clock: Clock, name: str) -> None:
+    place = put(district, NIGHT, epochs.students())
+    (place / name).write_bytes(b"x")
+    look()
+    clock.move(minutes=1)
+    look()
+    assert _tell(_epoch()) == ("arriving", "hostile")
+    assert _epoch().look_sentence.isprintable()
+
+
+def test_a_link_that_is_named_as_an_epoch_is_a_stranger(district: District, clock: Clock, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "COMPLETE").touch()
+    (home(district) / "upload" / NIGHT).symlink_to(outside)
+    look()
+    clock.move(minutes=1)
+    look()
+    assert _tell(_epoch()) == ("arriving", "stranger")
+
+
+@pytest.mark.parametrize("name", ["dump.sql", "backup", "x" * 255, "\x01" * 255])
+def test_a_stranger_is_told_to_staff_when_it_rests(district: District, clock: Clock, name: str) -> None:
+    (home(district) / "upload" / name).write_bytes(b"x")
+    look()
+    assert _tell(_epoch()) == ("arriving", "stranger")
+    clock.move(minutes=settings.INGEST_STRANGER_QUIET_MINUTES)
+    look()
+    look()
+    assert _tell(_epoch()) == ("waiting_staff", "stranger")
+    assert OutboxMessage.objects.count() == 1
+    assert len(_epoch().name) <= 1024
+
+
+def test_process_now_for_a_stranger_tells_staff_at_once_and_waits_on(district: District) -> None:
+    staff = User.objects.get(email="support@vendor.example")
+    (home(district) / "upload" / "dump.sql").write_bytes(b"x")
+    look()
+    for _ in range(2):
+        services.epoch_hurry(_epoch(), actor=staff)
+        look()
+        assert (_epoch().state, _epoch().hurry) == ("waiting_staff", False)
+    assert AuditEntry.objects.filter(action="epoch waits for staff").count() == 1
+
+
+def test_staff_who_are_quicker_than_a_look_are_not_overruled(
+    district: District, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staff = User.objects.get(email="support@vendor.example")
+    put(district, NIGHT, UNKNOWN)
+    look()
+    clock.move(minutes=1)
+    look()
+    services.epoch_hurry(_epoch(), actor=staff)
+    told = AuditEntry.objects.filter(action="epoch waits for staff").count()
+
+    def assign(number: int, name: str) -> None:
+        if name == "open_read":
+            services.epoch_format_assign(_epoch(), epochs.STUDENTS.name, actor=staff)
+
+    use(monkeypatch, Watched(assign, nothing))
+    look()
+    assert (_epoch().state, _epoch().format) == ("queued", epochs.STUDENTS.name)
+    assert _epoch().format_by == staff
+    assert AuditEntry.objects.filter(action="epoch waits for staff").count() == told
+
+
+def test_a_look_that_knows_an_epoch_as_queued_leaves_what_a_worker_made_of_it(
+    district: District, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploading.queue(district, NIGHT, epochs.students())
+    did: list[int] = []
+
+    def work(number: int, name: str) -> None:
+        if name == "listing" and not did:
+            did.append(number)
+            process(district)
+
+    use(monkeypatch, Watched(work, nothing))
+    look()
+    assert _epoch().state == "loaded"
+
+
+def test_a_file_that_cannot_be_read_holds_up_only_its_own_epoch(
+    district: District, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(district, NIGHT, epochs.students())
+    put(district, NEXT_NIGHT, epochs.students())
+    look()
+    clock.move(minutes=1)
+    first: list[int] = []
+
+    def refuse(number: int, name: str) -> None:
+        if name == "open_read" and not first:
+            first.append(number)
+            raise Refused("The host does not permit this for “students.csv”.")
+
+    use(monkeypatch, Watched(refuse, nothing))
+    look()
+    assert _tell(Epoch.objects.get(name=NIGHT)) == ("arriving", "refused")
+    assert Epoch.objects.get(name=NEXT_NIGHT).state == "queued"
+    look()
+    assert Epoch.objects.get(name=NIGHT).state == "queued"
+
+
+def test_one_district_in_trouble_keeps_no_other_waiting(district: District, clock: Clock) -> None:
+    other = DistrictFactory(name="A district before", domain="aaa.k12.oh.us")
+    places_make(other)
+    shutil.rmtree(home(other) / "upload")
+    (home(other) / "upload").symlink_to("/tmp")
+    put(district, NIGHT, epochs.students())
+    look()
+    clock.move(minutes=1)
+    look()
+    assert _epoch().state == "queued"
+
+
+def test_a_host_that_is_away_changes_nothing(district: District, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(district, NIGHT, epochs.students())
+    look()
+    use(monkeypatch, Broken("listing").files)
+    look()
+    assert _epoch().state == "arriving"
+
+
+@pytest.mark.parametrize("state", ["suspended", "closed"])
+def test_a_district_that_is_not_active_is_not_looked_at(district: District, state: str) -> None:
+    district_services.district_state_set(district, District.State(state), reason="x", actor=None)
+    put(district, NIGHT, epochs.students())
+    look()
+    assert not Epoch.objects.exists()
+
+
+def test_another_districts_uploads_are_its_own(district: District) -> None:
+    other = DistrictFactory()
+    places_make(other)
+    put(other, NIGHT, epochs.students(), complete=False)
+    put(district, NIGHT, epochs.students(), complete=False)
+    look()
+    assert {epoch.district for epoch in Epoch.objects.all()} == {district, other}
+
+
+def test_a_zip_that_cannot_be_opened_waits_for_staff(district: District, clock: Clock) -> None:
+    put(district, NIGHT, {"roster.zip": b"PK\x03\x04 not a zip"})
+    look()
+    clock.move(minutes=1)
+    look()
+    assert _tell(_epoch()) == ("waiting_staff", "zip-refused")
+
+
+def test_an_epoch_that_is_stuck_before_it_was_claimed_is_not_taken_for_a_new_one(district: District) -> None:
+    epoch = uploading.queue(district, NIGHT, epochs.students())
+    Epoch.objects.filter(pk=epoch.pk).update(state="stuck")
+    look()
+    look()
+    assert Epoch.objects.count() == 1
+    services.epoch_hurry(epoch, actor=StaffFactory())
+    look()
+    process(district)
+    assert [epoch.state for epoch in Epoch.objects.all()] == ["loaded"]

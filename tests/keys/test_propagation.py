@@ -1,0 +1,457 @@
+"""Bringing key files to their host: written, read back, tried again, and never the older set over the newer."""
+
+import os
+import stat
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.utils import timezone
+
+from accounts import services as district_services
+from accounts.models import District, RetiredUsername, SftpAccount, User
+from hosts.core.errors import HostDown
+from hosts.local import LocalFiles
+from keys import propagation, services
+from keys.models import AccountKey, KeyFile, PropagationRun
+from keys.selectors import due
+from tests.factories import DistrictFactory
+
+from .samples import fingerprints, text
+
+HEADER = b"# managed by SFTP Portal\n"
+
+
+def _save(account: SftpAccount, pasted: str) -> None:
+    version = KeyFile.objects.get(account=account).version
+    services.keys_save(account, pasted, seen_version=version, actor=User.objects.first())
+
+
+def _file(account: SftpAccount) -> KeyFile:
+    return KeyFile.objects.get(account=account)
+
+
+def _on_host(name: str) -> Path:
+    return settings.SFTP_ROOT / "keys" / name
+
+
+def _is_due_now(account: SftpAccount) -> None:
+    KeyFile.objects.filter(account=account).update(next_try=timezone.now() - timedelta(seconds=1))
+
+
+class Host(LocalFiles):
+    """The host, with somebody who acts before each write."""
+
+    def __init__(self, before_write: Callable[[], None], *, keeps: bool = True) -> None:
+        super().__init__(settings.SFTP_ROOT)
+        self._before_write, self._keeps = before_write, keeps
+
+    def write(self, path: object, content: bytes) -> None:
+        self._before_write()
+        super().write(path, content if self._keeps else content[:-1])
+
+
+def _use(monkeypatch: pytest.MonkeyPatch, files: LocalFiles) -> None:
+    monkeypatch.setattr(propagation, "files_for", lambda host: files)
+
+
+def test_a_saved_key_becomes_a_line_on_the_host(account: SftpAccount) -> None:
+    _save(account, f"{text('ed25519')}\n{text('rsa3072')}")
+    propagation.push_one(account.pk)
+    written = _on_host(account.username).read_bytes()
+    assert written.startswith(HEADER)
+    assert fingerprints(written) == list(account.keys.values_list("fingerprint", flat=True))
+    file = _file(account)
+    assert (file.state, file.host_version, file.version, file.tries) == ("on_host", 2, 2, 0)
+    assert file.on_host_since is not None
+    run = PropagationRun.objects.get()
+    assert (run.cause, run.state, run.total, run.written, run.failed) == ("saved", "done", 1, 1, 0)
+
+
+def test_a_file_that_stands_as_it_should_is_not_touched(account: SftpAccount) -> None:
+    propagation.push_one(account.pk)
+    before = _on_host(account.username).stat()
+    since = _file(account).on_host_since
+    propagation.run_hourly()
+    after = _on_host(account.username).stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert _file(account).on_host_since == since
+    run = PropagationRun.objects.get(cause="hourly")
+    assert (run.state, run.total, run.unchanged, run.written) == ("done", 1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"ssh-ed25519 AAAA evil\n", HEADER + b"x" * (5 * 1024 * 1024)], ids=["empty", "foreign", "huge"]
+)
+def test_a_file_that_somebody_changed_is_put_right_by_the_next_run(account: SftpAccount, content: bytes) -> None:
+    _save(account, text("ed25519"))
+    propagation.push_one(account.pk)
+    right = _on_host(account.username).read_bytes()
+    _on_host(account.username).write_bytes(content)
+    propagation.run_hourly()
+    assert _on_host(account.username).read_bytes() == right
+    assert PropagationRun.objects.get(cause="hourly").written == 1
+
+
+def test_an_account_that_waits_no_longer_gets_no_run_of_its_own(account: SftpAccount) -> None:
+    propagation.push_one(account.pk)
+    propagation.push_one(account.pk)
+    assert PropagationRun.objects.count() == 1
+
+
+def test_a_removed_key_leaves_the_host(account: SftpAccount) -> None:
+    _save(account, f"{text('ed25519')}\n{text('rsa3072')}")
+    propagation.push_one(account.pk)
+    _save(account, text("rsa3072"))
+    propagation.push_one(account.pk)
+    assert len(fingerprints(_on_host(account.username).read_bytes())) == 1
+
+
+def _in_the_way(account: SftpAccount) -> Path:
+    """A file where the host's directory of keys should be: a real failure, also for root."""
+    place = settings.SFTP_ROOT / "keys"
+    place.write_bytes(b"")
+    return place
+
+
+def test_a_failure_is_told_and_tried_again_ever_later(account: SftpAccount) -> None:
+    place = _in_the_way(account)
+    pauses = []
+    for tries in range(1, 13):
+        propagation.push_one(account.pk)
+        file = _file(account)
+        assert (file.state, file.tries, file.code) == ("failed", tries, "already-there")
+        assert "host" in file.reason
+        assert str(settings.SFTP_ROOT) not in file.reason
+        pauses.append(file.next_try - timezone.now())
+        propagation.push_one(account.pk)
+        assert _file(account).tries == tries
+        _is_due_now(account)
+    assert pauses[0] < timedelta(seconds=16)
+    assert pauses[3] > 4 * pauses[0]
+    assert max(pauses) <= timedelta(hours=1)
+    failure = PropagationRun.objects.first().failures.get()
+    assert (failure.account, failure.code) == (account, "already-there")
+
+    place.unlink()
+    propagation.push_one(account.pk)
+    file = _file(account)
+    assert (file.state, file.tries, file.code, file.reason, file.next_try) == ("on_host", 0, "", "", None)
+
+
+def test_a_run_tries_a_failed_account_without_waiting_for_its_pause(account: SftpAccount) -> None:
+    place = _in_the_way(account)
+    propagation.push_one(account.pk)
+    place.unlink()
+    propagation.run_hourly()
+    assert _file(account).state == "on_host"
+
+
+def test_what_the_host_does_not_keep_is_not_called_done(account: SftpAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    _use(monkeypatch, Host(lambda: None, keeps=False))
+    _save(account, text("ed25519"))
+    propagation.push_one(account.pk)
+    file = _file(account)
+    assert (file.state, file.code, file.host_version) == ("failed", "read-back-differs", 0)
+
+
+def test_one_account_that_fails_keeps_no_other_waiting(account: SftpAccount) -> None:
+    other = DistrictFactory(domain="zz.k12.oh.us").sftp_account
+    _on_host("x").parent.mkdir()
+    _on_host(account.username).mkdir()
+    propagation.run_hourly()
+    run = PropagationRun.objects.get()
+    assert (run.state, run.total, run.written, run.failed, run.looked_at) == ("done", 2, 1, 1, 2)
+    assert (_file(account).state, _file(other).state) == ("failed", "on_host")
+    assert [failure.account for failure in run.failures.all()] == [account]
+
+
+@pytest.mark.parametrize("blob", ["not base64", "AAAA", ""])
+def test_a_stored_row_that_is_no_key_fails_its_account_only(account: SftpAccount, blob: str) -> None:
+    other = DistrictFactory(domain="zz.k12.oh.us").sftp_account
+    _save(account, text("ed25519"))
+    AccountKey.objects.update(blob=blob)
+    propagation.run_hourly()
+    assert (_file(account).state, _file(other).state) == ("failed", "on_host")
+    assert _file(account).code != "unexpected"
+
+
+def test_an_unexpected_fault_fails_its_account_only_and_is_not_retold(
+    account: SftpAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = DistrictFactory(domain="zz.k12.oh.us").sftp_account
+
+    def fault() -> None:
+        if other.pk and not _on_host(account.username).exists():
+            raise ValueError("a secret path")
+
+    _use(monkeypatch, Host(fault))
+    monkeypatch.setattr(propagation.provision, "home_make", _faulty_for(account.username))
+    propagation.run_hourly()
+    assert _file(account).code == "unexpected"
+    assert "secret" not in _file(account).reason
+    assert PropagationRun.objects.get().state == "done"
+
+
+def _faulty_for(name: str) -> Callable[..., None]:
+    plain = propagation.provision.home_make
+
+    def make(files: LocalFiles, username: str) -> None:
+        if username == name:
+            raise ValueError("a secret path")
+        plain(files, username)
+
+    return make
+
+
+# --- Districts that change ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["suspended", "closed"])
+def test_a_district_that_is_not_active_has_no_key_on_the_host(
+    district: District, account: SftpAccount, state: str
+) -> None:
+    _save(account, text("ed25519"))
+    propagation.push_one(account.pk)
+    district_services.district_state_set(district, District.State(state), reason="x", actor=None)
+    propagation.push_one(account.pk)
+    assert _on_host(account.username).read_bytes() == HEADER
+    district_services.district_state_set(district, District.State.ACTIVE, reason="x", actor=None)
+    propagation.push_one(account.pk)
+    assert len(fingerprints(_on_host(account.username).read_bytes())) == 1
+
+
+def _rename(district: District, domain: str) -> None:
+    district_services.district_rename(district, name=district.name, domain=domain, actor=None)
+
+
+def _fresh(account: SftpAccount) -> SftpAccount:
+    return SftpAccount.objects.get(pk=account.pk)
+
+
+def test_a_renamed_districts_keys_and_files_move_and_the_old_name_is_gone(
+    district: District, account: SftpAccount
+) -> None:
+    _save(account, text("ed25519"))
+    propagation.push_one(account.pk)
+    old = account.username
+    (settings.SFTP_ROOT / "homes" / old / "upload" / "kept.csv").write_bytes(b"x")
+    _rename(district, "new.k12.oh.us")
+    assert _on_host(old).exists()
+    propagation.push_one(account.pk)
+    assert not _on_host(old).exists()
+    assert not (settings.SFTP_ROOT / "homes" / old).exists()
+    assert (settings.SFTP_ROOT / "homes" / "new.k12.oh.us" / "upload" / "kept.csv").exists()
+    assert len(fingerprints(_on_host("new.k12.oh.us").read_bytes())) == 1
+    assert RetiredUsername.objects.get(username=old).cleared is not None
+
+
+@pytest.mark.parametrize("pushes", [(False, False), (True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("names", ["b a", "b c", "b c a"])
+def test_several_renames_leave_one_name_with_the_files(
+    district: District, account: SftpAccount, names: str, pushes: tuple[bool, bool]
+) -> None:
+    first = account.username
+    _save(account, text("ed25519"))
+    propagation.push_one(account.pk)
+    (settings.SFTP_ROOT / "homes" / first / "upload" / "kept.csv").write_bytes(b"x")
+    domains = [first if name == "a" else f"{name}.k12.oh.us" for name in names.split()]
+    for number, domain in enumerate(domains):
+        _rename(district, domain)
+        if number < len(pushes) and pushes[number]:
+            propagation.push_one(account.pk)
+    propagation.push_one(account.pk)
+    last = domains[-1]
+    assert [place.name for place in (settings.SFTP_ROOT / "keys").iterdir()] == [last]
+    assert [place.name for place in (settings.SFTP_ROOT / "homes").iterdir()] == [last]
+    assert (settings.SFTP_ROOT / "homes" / last / "upload" / "kept.csv").exists()
+    assert not RetiredUsername.objects.filter(cleared=None).exists()
+
+
+def test_a_rename_while_the_file_is_being_written_is_not_lost(
+    district: District, account: SftpAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = account.username
+    _save(account, text("ed25519"))
+    renamed: list[str] = []
+    plain = propagation._clear_retired_names
+
+    def rename_now(*told: object) -> None:
+        if not renamed:
+            renamed.append(old)
+            _rename(District.objects.get(pk=district.pk), "new.k12.oh.us")
+        plain(*told)
+
+    monkeypatch.setattr(propagation, "_clear_retired_names", rename_now)
+    propagation.push_one(account.pk)
+    assert _file(account).state == "waiting"
+    assert RetiredUsername.objects.get().cleared is None
+    propagation.push_one(account.pk)
+    assert [place.name for place in (settings.SFTP_ROOT / "keys").iterdir()] == ["new.k12.oh.us"]
+    assert [place.name for place in (settings.SFTP_ROOT / "homes").iterdir()] == ["new.k12.oh.us"]
+
+
+def test_a_rename_that_meets_a_home_with_files_fails_and_nothing_is_lost(
+    district: District, account: SftpAccount
+) -> None:
+    propagation.push_one(account.pk)
+    theirs = settings.SFTP_ROOT / "homes" / "new.k12.oh.us" / "upload"
+    theirs.mkdir(parents=True)
+    (theirs / "x.csv").write_bytes(b"x")
+    _rename(district, "new.k12.oh.us")
+    propagation.push_one(account.pk)
+    assert (_file(account).state, _file(account).code) == ("failed", "already-there")
+    assert (theirs / "x.csv").exists()
+
+
+# --- Several at once ---------------------------------------------------------------------------------------------
+
+
+def test_what_is_saved_while_the_file_is_written_still_waits(
+    account: SftpAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _save(account, text("ed25519"))
+    saved: list[str] = []
+
+    def save_again() -> None:
+        if not saved:
+            saved.append("")
+            _save(account, text("rsa3072"))
+
+    _use(monkeypatch, Host(save_again))
+    propagation.push_one(account.pk)
+    file = _file(account)
+    assert (file.state, file.host_version, file.version) == ("waiting", 2, 3)
+    assert due().get() == file
+    propagation.push_one(account.pk)
+    assert (_file(account).state, _file(account).host_version) == ("on_host", 3)
+    assert b"ssh-rsa" in _on_host(account.username).read_bytes()
+
+
+def test_a_failure_of_the_older_set_does_not_stop_the_newer(
+    account: SftpAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save_and_fail() -> None:
+        _save(account, text("rsa3072"))
+        raise HostDown("The host's disk does not answer.")
+
+    _use(monkeypatch, Host(save_and_fail))
+    propagation.push_one(account.pk)
+    assert (_file(account).state, _file(account).tries) == ("waiting", 0)
+
+
+def test_what_another_worker_holds_is_left_to_it(account: SftpAccount) -> None:
+    KeyFile.objects.update(lease_token="another", lease_until=timezone.now() + timedelta(minutes=1))
+    propagation.push_one(account.pk)
+    propagation.run_hourly()
+    assert not _on_host(account.username).exists()
+    assert PropagationRun.objects.get().cause == "hourly"
+    KeyFile.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    propagation.push_one(account.pk)
+    assert _on_host(account.username).exists()
+
+
+def test_a_worker_that_wakes_up_late_does_not_leave_the_older_set_on_the_host(
+    account: SftpAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It hangs before its write; meanwhile the set changes and another brings the new one."""
+    _save(account, f"{text('ed25519')}\n{text('rsa3072')}")
+    woken: list[str] = []
+
+    def other() -> None:
+        if not woken:
+            woken.append("")
+            KeyFile.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+            _save(account, text("rsa3072"))
+            propagation.push_one(account.pk)
+
+    _use(monkeypatch, Host(other))
+    propagation.push_one(account.pk)
+    KeyFile.objects.update(wanted=timezone.now() - timedelta(hours=1))
+    propagation.sweep()
+    assert len(fingerprints(_on_host(account.username).read_bytes())) == 1
+    assert _file(account).state == "on_host"
+
+
+def test_a_run_sees_what_is_saved_while_it_walks(account: SftpAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    last = DistrictFactory(domain="zz.k12.oh.us").sftp_account
+    saved: list[str] = []
+
+    def save_last() -> None:
+        if not saved:
+            saved.append("")
+            _save(last, text("ed25519"))
+
+    _use(monkeypatch, Host(save_last))
+    propagation.run_hourly()
+    assert len(fingerprints(_on_host(last.username).read_bytes())) == 1
+    assert _file(last).state == "on_host"
+
+
+# --- Runs and the sweep ------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_was_asked_for_is_done_once(account: SftpAccount) -> None:
+    run = services.run_want(PropagationRun.Cause.NOW, actor=User.objects.first())
+    propagation.run_do(run.pk)
+    finished = PropagationRun.objects.get().finished
+    propagation.run_do(run.pk)
+    propagation.sweep()
+    assert PropagationRun.objects.get(cause="now").finished == finished
+
+
+class Killed(BaseException):
+    """The worker is gone."""
+
+
+def test_a_run_whose_worker_was_killed_is_finished_once_by_the_sweep(
+    account: SftpAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DistrictFactory(domain="zz.k12.oh.us")
+    _on_host("x").parent.mkdir()
+    _on_host(account.username).mkdir()
+    run = services.run_want(PropagationRun.Cause.NOW, actor=User.objects.first())
+
+    def kill() -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        _use(patch, Host(kill))
+        with pytest.raises(Killed):
+            propagation.run_do(run.pk)
+    run.refresh_from_db()
+    assert (run.state, run.failed, run.total) == ("running", 1, 2)
+    propagation.sweep()
+    run.refresh_from_db()
+    assert (run.state, run.looked_at, run.failed, run.failures.count()) == ("done", 2, 1, 1)
+
+
+def test_a_run_that_another_took_over_is_left_to_it(account: SftpAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = services.run_want(PropagationRun.Cause.NOW, actor=User.objects.first())
+    _use(monkeypatch, Host(lambda: PropagationRun.objects.update(lease_token="another") and None))
+    propagation.run_do(run.pk)
+    run.refresh_from_db()
+    assert (run.state, run.finished, run.written, run.lease_token) == ("running", None, 0, "another")
+
+
+def test_the_sweep_finds_what_a_lost_message_left_and_leaves_the_fresh(account: SftpAccount) -> None:
+    _save(account, text("ed25519"))
+    propagation.sweep()
+    assert _file(account).state == "waiting"
+    KeyFile.objects.update(wanted=timezone.now() - timedelta(seconds=settings.SWEEP_SECONDS + 1))
+    propagation.sweep()
+    assert _file(account).state == "on_host"
+
+
+def test_an_account_that_is_gone_is_no_trouble(account: SftpAccount) -> None:
+    assert propagation.push_account(account.pk + 1000) is None
+    propagation.push_one(account.pk + 1000)
+    assert not PropagationRun.objects.exists()
+
+
+def test_nobody_else_can_read_what_is_on_the_host(account: SftpAccount) -> None:
+    propagation.push_one(account.pk)
+    mode = stat.S_IMODE(os.stat(_on_host(account.username)).st_mode)
+    assert mode & 0o022 == 0

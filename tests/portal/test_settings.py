@@ -1,0 +1,246 @@
+"""Settings, checks, broker, ports, commands and the words for times."""
+
+import ast
+import os
+import re
+import secrets
+import socket
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.conf import LazySettings, settings
+from django.core.management import CommandError, call_command, get_commands
+from django.utils import timezone
+
+from portal import broker, checks
+from portal.celery import SCHEDULES, app
+from portal.runner import AlreadyRunning, free_port, take_data_directory
+from portal.templatetags import moments, prose
+
+ROOT = settings.BASE_DIR
+DOCUMENTED = re.compile(r"^\| `([A-Z_]+)` \| (.*?) \| .* \|$", re.MULTILINE)
+
+
+def _read_by_settings() -> set[str]:
+    """The names that portal/settings.py asks the environment for."""
+    tree = ast.parse((ROOT / "portal" / "settings.py").read_text("utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    mine = [node for node in calls if isinstance(node.func.value, ast.Name) and node.func.value.id == "env"]
+    return {node.args[0].value for node in mine if node.func.attr != "email_url"}
+
+
+def test_the_page_on_settings_tells_each_one_and_no_other() -> None:
+    told = DOCUMENTED.findall((ROOT / "docs" / "configuration.md").read_text("utf-8"))
+    assert sorted(name for name, _ in told) == sorted(_read_by_settings())
+
+
+def test_the_page_on_settings_tells_the_numbers_that_are_so() -> None:
+    told = DOCUMENTED.findall((ROOT / "docs" / "configuration.md").read_text("utf-8"))
+    numbers = {name: int(value.strip("`")) for name, value in told if value.strip("`").isdecimal()}
+    assert len(numbers) > 10
+    assert {name: getattr(settings, name) for name in numbers} == numbers
+
+
+def test_nothing_but_settings_reads_the_environment() -> None:
+    readers = []
+    for package in ("portal", "ingest", "keys", "accounts", "hosts"):
+        for path in (ROOT / package).rglob("*.py"):
+            if re.search(r"os\.getenv|os\.environ(?!\.setdefault|\}|, \*\*)", path.read_text("utf-8")):
+                readers.append(str(path.relative_to(ROOT)))
+    # `up` asks only whether an address was given, to know what to print.
+    assert sorted(readers) == ["portal/management/commands/up.py"]
+
+
+# --- Checks ------------------------------------------------------------------------------------------------------
+
+
+def _ids(found: object) -> list[str]:
+    return [message.id for message in found]
+
+
+def test_settings_as_they_ship_are_fine() -> None:
+    assert _ids([*checks.broker_can_run(None), *checks.paces_make_sense(None), *checks.formats_are_sound(None)]) == []
+
+
+PACES = ("INGEST_LOOK_SECONDS", "SWEEP_SECONDS", "LEASE_SECONDS", "WORKER_PROCESSES", "PROCESSED_DAYS")
+
+
+@pytest.mark.parametrize("name", PACES)
+def test_a_pace_that_would_stop_the_work_is_an_error_that_says_how_to_mend_it(
+    settings: LazySettings, name: str
+) -> None:
+    setattr(settings, name, 0)
+    (found,) = checks.paces_make_sense(None)
+    assert (found.id, name in found.msg, name in found.hint) == ("portal.E002", True, True)
+
+
+def test_a_rest_that_is_too_short_is_a_warning(settings: LazySettings) -> None:
+    settings.INGEST_QUIET_SECONDS = 1
+    assert _ids(checks.paces_make_sense(None)) == ["portal.W001"]
+
+
+def test_a_machine_without_a_broker_is_told_what_to_set(
+    settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "embedded_server", lambda: None)
+    (found,) = checks.broker_can_run(None)
+    assert (found.id, "BROKER_URL" in found.hint) == ("portal.E001", True)
+    settings.BROKER_IS_EMBEDDED = False
+    assert _ids(checks.broker_can_run(None)) == []
+
+
+def test_a_descriptor_that_cannot_be_used_is_found_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise checks.DescriptorError("not-json", "x.json", "It is no JSON.")
+
+    monkeypatch.setattr(checks, "formats", broken)
+    assert _ids(checks.formats_are_sound(None)) == ["portal.E003"]
+
+
+# --- Broker and ports --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [20, 80, 103, 200, 1000])
+def test_the_brokers_socket_has_a_path_the_kernel_takes(length: int) -> None:
+    data_dir = Path("/" + "x" * length)
+    socket_path = broker.embedded_socket(data_dir)
+    assert len(os.fsencode(socket_path)) <= broker.LONGEST_SOCKET_PATH
+    assert str(socket_path) in broker.embedded_broker_url(data_dir)
+
+
+def test_two_data_directories_have_two_sockets() -> None:
+    one, two = (broker.embedded_socket(Path("/" + "x" * 200 + name)) for name in ("a", "b"))
+    assert one != two
+
+
+def test_the_broker_keeps_its_tasks_and_opens_no_port(tmp_path: Path) -> None:
+    told = broker.embedded_configuration(tmp_path).splitlines()
+    assert {"port 0", "appendonly yes", "maxmemory-policy noeviction", "unixsocketperm 700"} <= set(told)
+
+
+def test_a_port_that_is_taken_is_not_given_out() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        wanted = taken.getsockname()[1]
+        found = free_port(wanted, "127.0.0.1")
+    assert found != wanted
+    assert free_port(found, "127.0.0.1") == found
+
+
+def test_a_port_on_an_address_that_is_not_ours_is_an_error() -> None:
+    with pytest.raises(OSError, match=r"192\.0\.2\.1"):
+        free_port(0, "192.0.2.1")
+
+
+def test_a_data_directory_is_worked_on_by_one(tmp_path: Path) -> None:
+    first = take_data_directory(tmp_path)
+    with pytest.raises(AlreadyRunning):
+        take_data_directory(tmp_path, patience=0.1)
+    os.close(first)
+    os.close(take_data_directory(tmp_path, patience=0.1))
+
+
+# --- Tasks and commands ------------------------------------------------------------------------------------------
+
+
+def test_every_schedule_names_a_task_that_exists() -> None:
+    app.loader.import_default_modules()
+    assert {schedule.task for schedule in SCHEDULES} <= set(app.tasks)
+
+
+def test_only_json_goes_through_the_broker() -> None:
+    assert (app.conf.accept_content, app.conf.task_serializer) == (["json"], "json")
+
+
+def test_our_commands_are_those_tested_here() -> None:
+    ours = {name for name, package in get_commands().items() if package in ("portal", "ingest", "keys", "accounts")}
+    assert ours == {"up"}
+
+
+def test_up_says_what_to_install_where_there_is_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.management.commands.up.embedded_server", lambda: None)
+    with pytest.raises(CommandError, match="BROKER_URL"):
+        call_command("up", stdout=StringIO())
+
+
+def test_up_does_not_start_twice_on_one_data_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def taken(data_dir: Path) -> int:
+        raise AlreadyRunning
+
+    monkeypatch.setattr("portal.management.commands.up.take_data_directory", taken)
+    with pytest.raises(CommandError, match="Another portal is running"):
+        call_command("up", stdout=StringIO())
+
+
+def test_a_deployment_behind_https_passes_djangos_own_checks(tmp_path: Path) -> None:
+    told = {
+        **os.environ,
+        "DATA_DIR": str(tmp_path),
+        "PUBLIC_URL": "https://portal.example",
+        "SECRET_KEY": secrets.token_urlsafe(60),
+    }
+    told.pop("DJANGO_ALLOW_ASYNC_UNSAFE")
+    command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
+    done = subprocess.run(command, cwd=ROOT, env=told, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+# --- Words for times and sentences -------------------------------------------------------------------------------
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("apart", "says"),
+    [
+        ({"seconds": 0}, "just now"),
+        ({"seconds": -44}, "just now"),
+        ({"seconds": 10}, "in a moment"),
+        ({"seconds": -45}, "1 minute ago"),
+        ({"minutes": -12}, "12 minutes ago"),
+        ({"minutes": 1}, "in 1 minute"),
+        ({"minutes": -60}, "1 hour ago"),
+        ({"hours": 5}, "in 5 hours"),
+        ({"hours": -24}, "1 day ago"),
+        ({"days": -3}, "19 Nov, 12:00"),
+    ],
+)
+def test_a_moment_is_said_as_people_say_it(apart: dict[str, int], says: str) -> None:
+    with timezone.override("UTC"):
+        assert moments.said(NOW + timedelta(**apart), NOW) == says
+
+
+@pytest.mark.parametrize("minutes", [59, 60, *range(40, 60 * 48, 7)])
+def test_no_moment_is_said_to_be_sixty_minutes_or_twenty_four_hours_away(minutes: int) -> None:
+    assert not re.match(
+        r"(in )?(60 minutes|24 hours)", moments.said(NOW - timedelta(minutes=minutes, seconds=-29), NOW)
+    )
+
+
+def test_no_moment_is_never() -> None:
+    assert moments.moment(None) == "never"
+    assert moments.clock(None) == ""
+
+
+def test_a_clock_time_has_its_zone_and_its_day_if_it_is_not_today() -> None:
+    with timezone.override("America/New_York"):
+        assert re.fullmatch(r"\d\d:\d\d E[SD]T", moments.clock(timezone.now()))
+        assert moments.clock("2026-01-02T15:00:00+00:00") == "2 Jan 10:00 EST"
+
+
+@pytest.mark.parametrize(("part", "whole", "says"), [(0, 0, 0), (5, 10, 50), (11, 10, 100), (1, 3, 33)])
+def test_a_part_of_a_hundred(part: int, whole: int, says: int) -> None:
+    assert moments.percent_of(part, whole) == says
+
+
+def test_a_fingerprint_can_be_read_aloud() -> None:
+    assert moments.aloud("SHA256:abcdefghij") == "SHA256:abcd efgh ij"
+
+
+def test_a_sentence_is_escaped_before_its_names_are_set_as_code() -> None:
+    assert prose.coded("`<b>` and <i>") == "<code>&lt;b&gt;</code> and &lt;i&gt;"
