@@ -1,5 +1,6 @@
 """The one way out for mail: every notice is a row of the outbox first, written in the transaction it tells of."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 
 from django.conf import settings
@@ -9,6 +10,8 @@ from .core.roles import Role
 from .models import District, OutboxMessage, User
 from .nudge import nudge
 from .tasks import send_mail
+
+LONGEST_KEY = 200
 
 
 def notice_send(
@@ -40,9 +43,15 @@ def message_queue(kind: str, address: str, subject: str, text: str, *, about: st
     _queue(kind, address, subject, text, about, None)
 
 
+def _key(kind: str, about: str, address: str) -> str:
+    """What makes a notice the same one; an address that would be cut off stands there by its digest."""
+    whole = f"{kind}:{about}:{address}"
+    return whole if len(whole) <= LONGEST_KEY else f"{kind}:{about}:{hashlib.sha256(address.encode()).hexdigest()}"
+
+
 def _queue(kind: str, address: str, subject: str, text: str, about: str, district: District | None) -> None:
     message, is_new = OutboxMessage.objects.get_or_create(
-        key=f"{kind}:{about}:{address}"[:200],
+        key=_key(kind, about, address),
         defaults={
             "kind": kind,
             "to": address,

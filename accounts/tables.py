@@ -3,10 +3,19 @@
 import django_filters
 import django_tables2 as tables
 from django import forms
+from django.http import HttpRequest
 
 from .models import AuditEntry, District, OutboxMessage
 
 DATE = forms.DateInput(attrs={"type": "date"})
+PER_PAGE = 50
+
+
+def table_page(table: tables.Table, request: HttpRequest) -> None:
+    """Sorts the table and picks its page as the address says; how many rows a page holds, the address cannot say."""
+    tables.RequestConfig(request, paginate=False).configure(table)
+    table.paginate(per_page=PER_PAGE)
+    table.page = table.paginator.get_page(request.GET.get("page"))
 
 
 class DistrictFilter(django_filters.FilterSet):

@@ -42,7 +42,17 @@ class RailEntry:
 
 
 def frame(request: HttpRequest) -> dict[str, object]:
-    """What the frame of every page needs: the vendor's name, the rail, the person's districts."""
+    """What the frame of every page needs: the vendor's name, the rail, the person's districts.
+
+    Found once a request: tables render each of their cells as a template of its own.
+    """
+    told: dict[str, object] | None = getattr(request, "portal_frame", None)
+    if told is None:
+        told = request.portal_frame = _frame(request)  # type: ignore[attr-defined]
+    return dict(told)
+
+
+def _frame(request: HttpRequest) -> dict[str, object]:
     told: dict[str, object] = {"vendor": settings.VENDOR_NAME, "outbox_is_a_page": not settings.EMAIL_URL}
     person = getattr(request, "user", None)
     if not isinstance(person, User):

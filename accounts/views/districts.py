@@ -11,7 +11,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from django_tables2 import RequestConfig
 
 from .. import services
 from ..access import tool_for
@@ -19,7 +18,7 @@ from ..core import roster
 from ..core.roles import Right, Role, Tool
 from ..forms import DistrictForm, DistrictsImportForm, InvitationForm, RenameForm, StateForm
 from ..models import District, RetiredUsername, SftpAccount, User
-from ..tables import DistrictFilter, DistrictTable
+from ..tables import DistrictFilter, DistrictTable, table_page
 
 
 @require_safe
@@ -29,7 +28,7 @@ def districts(request: HttpRequest) -> HttpResponse:
     rows = District.objects.annotate(people=Count("memberships"))
     chosen = DistrictFilter(request.GET, queryset=rows)
     table = DistrictTable(chosen.qs, order_by="name")
-    RequestConfig(request, paginate={"per_page": 50}).configure(table)
+    table_page(table, request)
     counts = District.objects.aggregate(
         active=Count("pk", filter=Q(state="active")),
         suspended=Count("pk", filter=Q(state="suspended")),

@@ -4,13 +4,12 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
-from django_tables2 import RequestConfig
 
 from ..access import tool_for
 from ..audit import broken_at
 from ..core.roles import Tool
 from ..models import AuditEntry, OutboxMessage
-from ..tables import AuditFilter, AuditTable, OutboxFilter, OutboxTable
+from ..tables import AuditFilter, AuditTable, OutboxFilter, OutboxTable, table_page
 
 
 @require_safe
@@ -19,7 +18,7 @@ def outbox(request: HttpRequest) -> HttpResponse:
     tool_for(request.user, Tool.OUTBOX)
     chosen = OutboxFilter(request.GET, queryset=OutboxMessage.objects.select_related("district"))
     table = OutboxTable(chosen.qs)
-    RequestConfig(request, paginate={"per_page": 50}).configure(table)
+    table_page(table, request)
     context = {"table": table, "filter": chosen, "has_mail_server": bool(settings.EMAIL_URL)}
     return render(request, "accounts/outbox.html", context)
 
@@ -37,7 +36,7 @@ def audit_log(request: HttpRequest) -> HttpResponse:
     tool_for(request.user, Tool.AUDIT_LOG)
     chosen = AuditFilter(request.GET, queryset=AuditEntry.objects.all())
     table = AuditTable(chosen.qs)
-    RequestConfig(request, paginate={"per_page": 50}).configure(table)
+    table_page(table, request)
     context = {
         "table": table,
         "filter": chosen,

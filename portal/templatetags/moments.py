@@ -9,7 +9,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 register = template.Library()
-UNITS = ((timedelta(days=1), "day"), (timedelta(hours=1), "hour"), (timedelta(minutes=1), "minute"))
+# A unit, and how many of it are said before the next one is.
+UNITS = ((timedelta(minutes=1), "minute", 60), (timedelta(hours=1), "hour", 24), (timedelta(days=1), "day", 3))
 
 
 @register.simple_tag
@@ -34,8 +35,8 @@ def said(value: datetime, now: datetime) -> str:
     if apart >= timedelta(days=2):
         local = timezone.localtime(value)
         return f"{local.day} {local:%b}, {local:%H:%M}"
-    length, unit = next(((size, word) for size, word in UNITS if apart >= size), UNITS[-1])
-    count = max(1, round(apart / length))
+    counted = ((max(1, round(apart / length)), unit, most) for length, unit, most in UNITS)
+    count, unit = next((count, unit) for count, unit, most in counted if count < most)
     words = f"{count} {unit}{'' if count == 1 else 's'}"
     return f"{words} ago" if value <= now else f"in {words}"
 
