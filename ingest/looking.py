@@ -189,11 +189,11 @@ def _look_at_stranger(epoch: Epoch, still: timedelta, is_open: bool) -> None:
 
 def _leave_for_staff(epoch: Epoch, code: str, sentence: str) -> None:
     """Left untouched where it lies. Staff are told the first time, not at every change the district makes after."""
-    before = epoch.state
     with transaction.atomic():
         _judge(epoch, Epoch.State.WAITING_STAFF, code, sentence)
-        if before != epoch.state == Epoch.State.WAITING_STAFF:
+        if epoch.state == Epoch.State.WAITING_STAFF and not epoch.staff_told:
             telling.waiting_staff(epoch)
+            _write(epoch, staff_told=True)
 
 
 def _listed(entry: Entry) -> Listed:

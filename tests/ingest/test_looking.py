@@ -143,6 +143,7 @@ def test_what_no_format_fits_is_left_untouched_and_staff_are_told_once(district:
         assert _tell(_epoch()) == ("waiting_staff", "not-recognised")
         (place / f"more{change}.csv").write_bytes(b"x\n")
     assert [mail.to for mail in OutboxMessage.objects.all()] == ["support@vendor.example"]
+    assert AuditEntry.objects.filter(action="epoch waits for staff").count() == 1
     assert (place / "export.csv").read_bytes() == UNKNOWN["export.csv"]
     assert (place / "COMPLETE").exists()
 
@@ -191,6 +192,29 @@ def test_a_name_that_cannot_be_shown_is_not_read_and_harms_no_page(district: Dis
     look()
     assert _tell(_epoch()) == ("arriving", "hostile")
     assert _epoch().look_sentence.isprintable()
+
+
+NEVER_RIPE = {
+    "hostile": lambda place: uploading.folder(place, "sub"),
+    "temporary_names": lambda place: (place / "old.csv.part").write_bytes(b"x"),
+    "complete_misnamed": lambda place: (place / "COMPLETE").rename(place / "complete.txt"),
+}
+
+
+@pytest.mark.parametrize("code", NEVER_RIPE)
+def test_what_can_never_become_ripe_is_left_for_staff_when_it_rests(
+    district: District, clock: Clock, code: str
+) -> None:
+    NEVER_RIPE[code](put(district, NIGHT, epochs.students()))
+    look()
+    clock.move(minutes=settings.INGEST_STRANGER_QUIET_MINUTES - 1)
+    look()
+    assert _tell(_epoch()) == ("arriving", code)
+    clock.move(minutes=1)
+    look()
+    look()
+    assert _tell(_epoch()) == ("waiting_staff", code)
+    assert [mail.to for mail in OutboxMessage.objects.all()] == ["support@vendor.example"]
 
 
 def test_a_link_that_is_named_as_an_epoch_is_a_stranger(district: District, clock: Clock, tmp_path: Path) -> None:

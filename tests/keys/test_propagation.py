@@ -455,3 +455,13 @@ def test_nobody_else_can_read_what_is_on_the_host(account: SftpAccount) -> None:
     propagation.push_one(account.pk)
     mode = stat.S_IMODE(os.stat(_on_host(account.username)).st_mode)
     assert mode & 0o022 == 0
+
+
+def test_a_run_that_did_not_come_for_an_hour_is_done_by_the_sweep(account: SftpAccount) -> None:
+    propagation.sweep()
+    assert not PropagationRun.objects.filter(cause="hourly").exists()
+    KeyFile.objects.update(wanted=timezone.now() - timedelta(hours=1, minutes=3))
+    propagation.sweep()
+    assert [run.state for run in PropagationRun.objects.filter(cause="hourly")] == ["done"]
+    propagation.sweep()
+    assert PropagationRun.objects.filter(cause="hourly").count() == 1

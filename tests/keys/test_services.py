@@ -1,6 +1,7 @@
 """Saving keys: all or nothing, never the pasted text, never over somebody else's change."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -68,6 +69,9 @@ def test_a_new_comment_alone_is_a_change_of_the_file(account: SftpAccount) -> No
     named = " ".join([*text("ed25519").split(" ")[:2], "another name"])
     _save(account, named)
     assert (_file(account).version, account.keys.get().comment) == (3, "another name")
+    difference = _save(account, " ".join([*text("ed25519").split(" ")[:2], "a third"]))
+    assert [key.comment for key in difference.renamed] == ["a third"]
+    assert not difference.is_empty
 
 
 def test_an_empty_box_takes_every_key_away(account: SftpAccount) -> None:
@@ -175,6 +179,12 @@ SLOWER = {
     "from a day on": lambda row: setattr(row, "start_time", row.date_changed),
     "without a clock": lambda row: setattr(row, "crontab", None),
     "another task": lambda row: setattr(row, "task", "keys.sweep"),
+    "to a queue nobody reads": lambda row: setattr(row, "queue", "nowhere"),
+    "with arguments it does not take": lambda row: setattr(row, "args", "[1]"),
+    "as good as expired": lambda row: setattr(row, "expire_seconds", 1),
+    "as if done days ahead": lambda row: setattr(row, "last_run_at", row.date_changed + timedelta(days=3)),
+    "in a zone half an hour aside": lambda row: setattr(row, "crontab", _crontab(timezone="Asia/Kolkata")),
+    "under another name": lambda row: setattr(row, "name", "mine"),
 }
 
 
@@ -195,6 +205,13 @@ def test_nor_can_its_clock_be_changed_under_it(account: SftpAccount) -> None:
     with pytest.raises(ValidationError):
         crontab.save()
     CrontabSchedule.objects.filter(pk=crontab.pk).get().save()
+
+
+def test_what_was_broken_by_hand_is_whole_at_the_next_start(account: SftpAccount) -> None:
+    PeriodicTask.objects.filter(task=HOURLY_TASK).update(enabled=False, queue="nowhere", args="[1]")
+    schedules_sync()
+    row = _hourly()
+    assert (row.enabled, row.queue, row.args, row.crontab.hour) == (True, None, "[]", "*")
 
 
 def test_nor_can_it_be_deleted(account: SftpAccount) -> None:
