@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,11 +97,22 @@ def test_a_killed_runner_leaves_no_orphan_and_the_next_start_finishes_its_work(
     slug, door = ready_district(portal, "Elm Hill", "elmhill.k12.oh.us", key_pair)
     upload(door, tmp_path / "night", "20261121-020000", students(size=20_000))
     epoch_in(portal, slug, "20261121-020000", ("working",))
-    portal.kill()
-    wait_for("no process is left", lambda: portal.processes() == [], 30)
+    _kill_and_see_nothing_left(portal)
     portal.start()
     epoch_in(portal, slug, "20261121-020000", ("loaded",), 120)
     assert len(portal.inside("snapshot", slug=slug)["records"]) == 20_000
+
+
+@pytest.mark.parametrize("after", [0, 4, 10])
+def test_a_killed_runner_that_was_idle_leaves_no_orphan(plain_portal: Portal, after: int) -> None:
+    plain_portal.start()
+    time.sleep(after)
+    _kill_and_see_nothing_left(plain_portal)
+
+
+def _kill_and_see_nothing_left(portal: Portal) -> None:
+    portal.kill()
+    wait_for("no process is left", lambda: portal.processes() == [], 15)
 
 
 def test_a_taken_port_is_told_and_another_used(plain_portal: Portal) -> None:
