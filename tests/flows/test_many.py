@@ -37,11 +37,18 @@ def test_a_full_run_finds_all_right_and_mends_what_was_changed_on_the_host(porta
     before = spoilt.read_bytes()
     spoilt.write_bytes(b"")
     assert sftp(portal.door("valley7.k12.oh.us", key_pair), "ls /").code != 0
+    done = len(_full_runs(portal))
     portal.inside("run_now")
-    wait_for("the run is done", lambda: portal.inside("runs")[0]["state"] == "done" and portal.inside("runs")[0], 120)
-    run = portal.inside("runs")[0]
-    assert run["total"] >= COUNT
-    assert run["written"] == 1
-    assert run["unchanged"] == run["total"] - 1
+    wait_for("the run is done", lambda: len(_full_runs(portal)) > done, 120)
+    # The hourly run may come in between, at the full hour; then it is the one that mends.
+    new = _full_runs(portal)[: len(_full_runs(portal)) - done]
+    assert all(run["total"] >= COUNT for run in new)
+    assert sum(run["written"] for run in new) == 1
+    assert sum(run["unchanged"] for run in new) == sum(run["total"] for run in new) - 1
     assert spoilt.read_bytes() == before
     assert sftp(portal.door("valley7.k12.oh.us", key_pair), "ls /").code == 0
+
+
+def _full_runs(portal: Portal) -> list[dict[str, object]]:
+    """The runs over all accounts that are done, newest first."""
+    return [run for run in portal.inside("runs") if run["cause"] != "saved" and run["state"] == "done"]
