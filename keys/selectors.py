@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from celery.schedules import ParseException
 from django.conf import settings
 from django.db.models import Max, Min, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
@@ -107,7 +108,10 @@ def next_hourly_run(now: datetime | None = None) -> datetime:
     row = PeriodicTask.objects.filter(task=HOURLY_TASK, enabled=True).select_related("crontab").first()
     if row is None or row.crontab is None:
         return now + HOUR
-    minutes = sorted(row.crontab.schedule.minute)
+    try:
+        minutes = sorted(row.crontab.schedule.minute)
+    except (ParseException, ValueError):  # broken by hand; the sweep keeps the promise until the next start
+        return now + HOUR
     start = now.replace(second=0, microsecond=0, minute=0)
     times = [start + timedelta(hours=h, minutes=m) for h in (0, 1) for m in minutes]
     return next(time for time in times if time > now)

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from celery.schedules import ParseException
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models.signals import pre_delete, pre_save
@@ -18,38 +19,38 @@ HOURLY_PROMISE = "The run over all accounts must come at least once an hour, eve
 
 @transaction.atomic
 def schedules_sync() -> None:
-    """Adds the schedules that are missing and brings our own to the table; what ops set for propagation stays."""
+    """Adds the schedules that are missing and brings our own to the table; what ops set for propagation stays.
+
+    Whatever was changed behind the guards below (by SQL, say) is put right here, at every start.
+    """
+    known = [schedule.name for schedule in SCHEDULES]
+    strangers = PeriodicTask.objects.exclude(name__in=known).exclude(task="celery.backend_cleanup")
+    strangers.filter(task=HOURLY_TASK).update(task="")  # a second hourly run: its guard need not keep it
+    strangers.delete()
     for schedule in SCHEDULES:
         row, is_new = PeriodicTask.objects.get_or_create(name=schedule.name, defaults=_row(schedule))
-        # A promise broken behind the guards below (by SQL, say) is put right at the next start.
-        if not is_new and (schedule.task != HOURLY_TASK or not _keeps_the_promise(row)):
+        if not is_new and not (schedule.task == row.task == HOURLY_TASK and _keeps_the_promise(row)):
             _bring(row, schedule)
-    known = [schedule.name for schedule in SCHEDULES]
-    PeriodicTask.objects.exclude(name__in=known).exclude(task="celery.backend_cleanup").delete()
     PeriodicTasks.update_changed()
 
 
 def _bring(row: PeriodicTask, schedule: Schedule) -> None:
     wanted = _row(schedule)
+    if schedule.task == HOURLY_TASK:
+        wanted["last_run_at"] = None
     if any(getattr(row, name) != value for name, value in wanted.items()):
-        for name, value in wanted.items():
-            setattr(row, name, value)
-        row.save()
+        PeriodicTask.objects.filter(pk=row.pk).update(**wanted)
 
 
 def _row(schedule: Schedule) -> dict[str, object]:
     interval = crontab = None
     if schedule.seconds is not None:
-        interval, _ = IntervalSchedule.objects.get_or_create(every=schedule.seconds, period=IntervalSchedule.SECONDS)
+        told = {"every": schedule.seconds, "period": IntervalSchedule.SECONDS}
+        interval = IntervalSchedule.objects.filter(**told).first() or IntervalSchedule.objects.create(**told)
     else:
-        crontab, _ = CrontabSchedule.objects.get_or_create(
-            minute=schedule.minutes,
-            hour="*",
-            day_of_month="*",
-            month_of_year="*",
-            day_of_week="*",
-            timezone="UTC",
-        )
+        hours = dict.fromkeys(("hour", "day_of_month", "month_of_year", "day_of_week"), "*")
+        clock = {"minute": schedule.minutes, "timezone": "UTC", **hours}
+        crontab = CrontabSchedule.objects.filter(**clock).first() or CrontabSchedule.objects.create(**clock)
     return {
         "task": schedule.task,
         "interval": interval,
@@ -64,6 +65,9 @@ def _row(schedule: Schedule) -> dict[str, object]:
         "routing_key": None,
         "args": "[]",
         "kwargs": "{}",
+        "headers": "{}",
+        "solar": None,
+        "clocked": None,
     }
 
 
@@ -89,7 +93,8 @@ def its_clock_is_kept_too(instance: CrontabSchedule, **_: object) -> None:
 def _keeps_the_promise(row: PeriodicTask) -> bool:
     is_limited = row.one_off or row.expires or row.expire_seconds or row.start_time
     is_sent_away = row.queue or row.exchange or row.routing_key or row.args != "[]" or row.kwargs != "{}"
-    is_ahead = row.last_run_at is not None and row.last_run_at > timezone.now() + timedelta(hours=1)
+    is_sent_away = is_sent_away or row.headers != "{}" or row.interval_id or row.solar_id or row.clocked_id
+    is_ahead = row.last_run_at is not None and row.last_run_at > timezone.now() + timedelta(minutes=1)
     is_ours = row.name in {schedule.name for schedule in SCHEDULES if schedule.task == HOURLY_TASK}
     is_plain = is_ours and not (is_limited or is_sent_away or is_ahead)
     return bool(row.enabled and is_plain and row.crontab is not None and _is_hourly(row.crontab))
@@ -98,7 +103,14 @@ def _keeps_the_promise(row: PeriodicTask) -> bool:
 def _is_hourly(crontab: CrontabSchedule) -> bool:
     is_every_hour = {crontab.hour, crontab.day_of_month, crontab.month_of_year, crontab.day_of_week} == {"*"}
     # Clock times are promised from the minutes alone, and some zones are half an hour beside the others.
-    return is_every_hour and str(crontab.timezone) == "UTC"
+    return is_every_hour and str(crontab.timezone) == "UTC" and _has_minutes(crontab)
+
+
+def _has_minutes(crontab: CrontabSchedule) -> bool:
+    try:
+        return bool(crontab.schedule.minute)
+    except (ParseException, ValueError):
+        return False
 
 
 @receiver(pre_delete, sender=PeriodicTask)
