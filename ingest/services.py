@@ -9,9 +9,12 @@ from accounts.nudge import nudge
 from accounts.services import Refused
 
 from .catalogue import format_named
+from .core import discovery
 from .models import Epoch
 from .tasks import look, process_district
 
+# What lies there is not only plain, finished files; no format given by hand can change that.
+UNREADABLE = (discovery.State.HOSTILE.value, discovery.State.TEMPORARY_NAMES.value)
 __all__ = ["Refused", "epoch_format_assign", "epoch_hurry"]
 
 
@@ -44,6 +47,8 @@ def epoch_format_assign(epoch: Epoch, name: str, *, actor: User) -> None:
         raise Refused("no-such-format", "That format is not known (any more). Choose another.")
     if epoch.state != Epoch.State.WAITING_STAFF:
         raise Refused("not-waiting", "Only an epoch that waits for staff can be given a format by hand.")
+    if epoch.look_code in UNREADABLE:
+        raise Refused("not-readable", f"{epoch.look_sentence} Ask the district to mend the upload first.")
     epoch.format, epoch.format_by, epoch.queued = found.name, actor, timezone.now()
     epoch.state = Epoch.State.QUEUED
     epoch.save(update_fields=["format", "format_by", "queued", "state"])
