@@ -146,7 +146,8 @@ def _account_state(district: District) -> dict[str, object]:
 
 def _steps(has_keys: bool, file: KeyFile, sign_ins: selectors.SignInState) -> tuple[str, str, str]:
     """Generate a pair, install its public half, verify you can connect."""
-    is_live = has_keys and file.state == KeyFile.State.ON_HOST
+    is_active = file.account.district.state == District.State.ACTIVE
+    is_live = has_keys and is_active and file.state == KeyFile.State.ON_HOST
     generate = STEP_DONE if has_keys else STEP_NOW
     install = STEP_DONE if is_live else (STEP_NOW if has_keys else STEP_OPEN)
     verify = STEP_DONE if sign_ins.first else (STEP_NOW if is_live else STEP_OPEN)
