@@ -32,14 +32,14 @@ def worker_part(environment: dict[str, str]) -> Part:
 
     Celery's own cold shutdown (QUIT) can hang on a thread of its pool; its processes die with it (see celery.py).
     """
-    argv = ("-m", "celery", "-A", "portal", "worker", "--loglevel", "INFO")
+    argv = ("-m", "celery", "-A", "portal", "worker", "--loglevel", settings.LOG_LEVEL)
     pace = ("--concurrency", str(settings.WORKER_PROCESSES), "--without-gossip", "--without-mingle")
     return Part("worker", (sys.executable, *argv, *pace), environment, 10.0, signal.SIGKILL)
 
 
 def beat_part(environment: dict[str, str]) -> Part:
     """Celery beat with its schedules in the database."""
-    argv = ("-m", "celery", "-A", "portal", "beat", "--loglevel", "INFO", "--pidfile", "")
+    argv = ("-m", "celery", "-A", "portal", "beat", "--loglevel", settings.LOG_LEVEL, "--pidfile", "")
     return Part("beat", (sys.executable, *argv), environment)
 
 

@@ -8,6 +8,7 @@ import urllib.request
 from typing import Any
 
 from django.conf import settings
+from django.core.checks import run_checks
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
@@ -16,6 +17,7 @@ from django.db.migrations.executor import MigrationExecutor
 from hosts.models import Host
 from portal import demo, parts
 from portal.broker import embedded_server, embedded_socket
+from portal.checks import OURS
 from portal.runner import AlreadyRunning, Runner, free_port, take_data_directory
 from portal.schedules import schedules_sync
 
@@ -33,6 +35,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Runs until asked to stop."""
         self._broker_must_exist()
+        self._settings_must_work()
         try:
             lock = take_data_directory(settings.DATA_DIR)
         except AlreadyRunning:
@@ -53,6 +56,12 @@ class Command(BaseCommand):
                 "There is no embedded broker for this kind of machine. Install a Redis or Valkey server and start the "
                 "portal with its address, for example: make run BROKER_URL=redis://127.0.0.1:6379/0"
             )
+
+    def _settings_must_work(self) -> None:
+        for problem in run_checks(tags=[OURS]):
+            if problem.is_serious():
+                raise CommandError(f"{problem.msg} {problem.hint or ''}".strip())
+            self._say(f"{problem.msg} {problem.hint or ''}".strip())
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)
