@@ -18,7 +18,8 @@ class Rule:
 FIXED = Rule(ERROR, tunable=False)
 
 RULES: dict[str, Rule] = {
-    # the set of files
+    # the epoch's name and its set of files
+    "epoch-name": Rule(WARNING, tunable=False),
     "missing-file": FIXED,
     "file-twice": FIXED,
     "unknown-file": Rule(WARNING),
