@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.hosts.clients import sftp
 
 from .stack import Portal, wait_for
-from .uploads import students, upload
+from .uploads import epoch_in, students, upload
 
 COUNT = 200
 UPLOADING = 12
@@ -27,7 +27,7 @@ def test_two_hundred_accounts_go_live_and_upload(portal: Portal, key_pair: Path,
         door = portal.door(f"valley{number}.k12.oh.us", key_pair)
         upload(door, tmp_path / str(number), "20261121-020000", students(size=30 + number))
     for number in range(UPLOADING):
-        wait_for("loaded", lambda slug=slugs[number]: portal.inside("epochs", slug=slug)[-1]["state"] == "loaded", 120)
+        assert epoch_in(portal, slugs[number], "20261121-020000", seconds=120)["state"] == "loaded"
         assert len(portal.inside("snapshot", slug=slugs[number])["records"]) == 30 + number
     assert portal.inside("epochs", slug=slugs[UPLOADING]) == []
 
