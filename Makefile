@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+# Of tests. The flow tests wait for other programs much of the time, so a few more than there are cores.
+PROCESSES ?= 4
 
 .PHONY: run setup test check lock clean benchmarks
 
@@ -31,7 +33,7 @@ $(VENV)/.test-ready: requirements/test.txt | $(VENV)/.python-ready
 
 test: $(VENV)/.test-ready
 	@$(PY) tests/system_packages.py
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n $(PROCESSES) --dist loadgroup $(ARGS)
 
 check: $(VENV)/.test-ready
 	@$(PY) deploy/check.py

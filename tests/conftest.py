@@ -17,6 +17,13 @@ from django.conf import LazySettings  # noqa: E402
 from django.conf import settings as django_settings  # noqa: E402
 from django.core.cache import cache  # noqa: E402
 
+from tests.parallel import (  # noqa: E402, F401
+    pytest_collection_modifyitems,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _data_dir_goes_away() -> Iterator[None]:

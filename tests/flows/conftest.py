@@ -7,19 +7,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.parallel import STACKS_RAN
 from tests.system_packages import find
 
 from .stack import STACKS, Portal, Stack
 
 # What `inside.person` gives everybody.
 PASSWORD = "five-odd-words-for-tests"
-_ran: set[str] = set()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says which stacks were started for real."""
-    if _ran:
-        terminalreporter.write_line(f"Flow tests ran on: {', '.join(sorted(_ran))}")
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +37,7 @@ def page(browser: Browser) -> Iterator[Page]:
 @pytest.fixture(scope="session", params=STACKS)
 def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One stack; its servers run while its tests do."""
-    _ran.add(request.param)
+    STACKS_RAN.add(request.param)
     made = Stack(request.param, tmp_path_factory.mktemp("stack"))
     try:
         yield made

@@ -61,7 +61,7 @@ class Postgres:
         self.as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if is_root else []
         if self.as_user:
             shutil.chown(folder, "postgres", "postgres")
-            for parent in folder.parents[:3]:
+            for parent in folder.parents[:4]:
                 parent.chmod(parent.stat().st_mode | 0o011)
         self._run("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "portal", "--no-sync", "-E", "UTF8")
         argv = [*self.as_user, str(self.bin / "postgres"), "-D", str(folder / "data"), "-p", str(self.port)]
@@ -130,6 +130,8 @@ class Stack:
         ours = ("DATABASE_URL", "BROKER_URL", "PORT", "SFTP_PORT", "EMAIL_URL")
         told = {name: value for name, value in os.environ.items() if name not in ours} | PACE
         told["DATA_DIR"] = str(folder / "var")
+        # Portals of several test processes start at one time: each gets ports of its own from the beginning.
+        told |= {"PORT": str(free_port()), "SFTP_PORT": str(free_port())}
         if self.postgres and self.redis:
             told["DATABASE_URL"] = self.postgres.database(f"portal{self.count}")
             told["BROKER_URL"] = self.redis.broker(self.count % 16)
