@@ -33,7 +33,9 @@ def test_nothing_happens_before_complete(portal: Portal, district: tuple[str, Do
     slug, door = district
     upload(door, tmp_path, "20261101-020000", students(), complete=False)
     found = epoch_in(portal, slug, "20261101-020000", ("arriving",))
-    wait_for("two more looks", lambda: epoch_in(portal, slug, "20261101-020000", ("arriving",))["look_code"] == "uploading")
+    wait_for(
+        "two more looks", lambda: epoch_in(portal, slug, "20261101-020000", ("arriving",))["look_code"] == "uploading"
+    )
     assert found["format"] == ""
     assert sftp(door, "ls -1 /upload/20261101-020000").output.count(".csv") == 1
     sftp(door, "-rm /upload/20261101-020000/*", "rmdir /upload/20261101-020000")
