@@ -42,3 +42,18 @@ class SignIn(models.Model):
     class Meta:
         ordering = ["-at", "-pk"]
         indexes = [models.Index(fields=["username", "accepted", "fingerprint"])]
+
+
+class SessionEnd(models.Model):
+    """A session that the host ended, because its key would no longer be let in. `reason` is a `signin.Ending`."""
+
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="session_ends")
+    username = models.CharField(max_length=253)
+    at = models.DateTimeField()
+    fingerprint = models.CharField(max_length=60)
+    address = models.CharField(max_length=60)
+    reason = models.CharField(max_length=40)
+
+    class Meta:
+        ordering = ["-at", "-pk"]
+        indexes = [models.Index(fields=["username", "fingerprint", "at"])]

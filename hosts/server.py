@@ -23,16 +23,22 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
-from asyncssh.constants import MSG_SERVICE_REQUEST, MSG_USERAUTH_REQUEST, OPEN_ADMINISTRATIVELY_PROHIBITED
-from asyncssh.packet import SSHPacket
+from asyncssh.constants import (
+    MSG_DISCONNECT,
+    MSG_SERVICE_REQUEST,
+    MSG_USERAUTH_REQUEST,
+    OPEN_ADMINISTRATIVELY_PROHIBITED,
+)
+from asyncssh.packet import SSHPacket, String, UInt32
 from asyncssh.stream import SSHReader, SSHServerStreamSession, SSHWriter
 
-from .core.errors import HostError, NotSafe
+from .core.errors import NotSafe
 from .core.events import OFFERED_LIMIT, TEXT_LIMIT, Event, Kind, event_line, shown_username
-from .core.keyfile import ALGORITHMS, FILE_LIMIT, KeyLine, read_keyfile
-from .core.paths import Username, key_file, shown, username
-from .core.signin import Offer, Reason, admit, fingerprint, peer_address, telling, verdict
-from .local import LocalFiles, file_open, replace_file, walked, write_whole
+from .core.keyfile import ALGORITHMS, FILE_LIMIT, KeyLine
+from .core.paths import Username, shown, username
+from .core.signin import ENDINGS, Offer, Reason, admit, fingerprint, peer_address, telling, verdict
+from .keyfiles import KeyFiles
+from .local import file_open, replace_file, walked, write_whole
 from .session import DistrictTree, OpenWrites, SftpHandler
 from .signatures import accept_short_rsa_signatures
 
@@ -83,7 +89,7 @@ class Limits:
     sessions_of_account: int = 20
     channels: int = 10
     keepalive: int = 30
-    key_check: float = 2.0
+    key_check: float = 1.0
     log_bytes: int = 16 * 1024 * 1024
     noted_refusals: int = 3
 
@@ -143,7 +149,7 @@ class SftpHost:
         self.writes = OpenWrites(self.root)
         self.log = ConnectionLog(self.root, limits.log_bytes)
         self.connections: set[DistrictConnection] = set()
-        self._files = LocalFiles(root)
+        self.keys = KeyFiles(root)
 
     def take(self) -> bool:
         """Make sure that no other process serves this root; the lock goes with the process."""
@@ -151,13 +157,6 @@ class SftpHost:
             fcntl.flock(self.root, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         return False
-
-    def key_lines(self, account: Username) -> tuple[KeyLine, ...] | None:
-        """The account's key lines as they are on disk now, or None if it has no key file that can be read."""
-        try:
-            return read_keyfile(self._files.read(key_file(account), FILE_LIMIT)).lines
-        except HostError:
-            return None
 
     def signed_in(self, account: Username) -> int:
         return sum(connection.account == account for connection in self.connections)
@@ -169,8 +168,19 @@ class SftpHost:
         """Close the sessions whose key line has gone, expired or no longer allows their address."""
         while True:
             await asyncio.sleep(self.limits.key_check)
-            for connection in list(self.connections):
-                connection.stand_or_fall()
+            try:
+                self.look_at_keys()
+            except Exception:
+                # A watch that has ended would leave lost keys inside for good: tell, and look again.
+                logger.exception("The sessions could not be held against their keys")
+
+    def look_at_keys(self) -> None:
+        """Hold every session against its account's key file as it is now."""
+        sessions = [(connection, connection.account) for connection in self.connections if connection.account]
+        lines = self.keys.lines_of({account for _, account in sessions})
+        now = datetime.now().astimezone()
+        for connection, account in sessions:
+            connection.stand_or_fall(lines[account], now)
 
 
 @dataclass(slots=True)
@@ -278,7 +288,7 @@ class DistrictConnection(asyncssh.SSHServer):
         return None
 
     def _judge(self, account: Username | None, blob: bytes) -> Reason | None:
-        lines = self._host.key_lines(account) if account else None
+        lines = self._host.keys.lines(account) if account else None
         if account is None or lines is None:
             return Reason.UNKNOWN_ACCOUNT
         reason = admit(lines, blob, self._address, datetime.now().astimezone())
@@ -295,16 +305,22 @@ class DistrictConnection(asyncssh.SSHServer):
         self.account = username(self._attempt.raw_username.decode("ascii"))
         self._note(Kind.ACCEPTED, self.account, fingerprint=fingerprint(self._blob))
 
-    def stand_or_fall(self) -> None:
-        """Close the connection if the key it came in with would not be let in now."""
-        if self.account is None:
+    def stand_or_fall(self, lines: tuple[KeyLine, ...], now: datetime) -> None:
+        """Close the session, and note it, if the key it came in with would not be let in by these lines now."""
+        reason = admit(lines, self._blob, self._address, now)
+        if self.account is None or reason is None:
             return
-        lines = self._host.key_lines(self.account) or ()
-        if admit(lines, self._blob, self._address, datetime.now().astimezone()) is not None:
-            self.close("The key you signed in with no longer opens this account.")
+        self._host.connections.discard(self)  # noted once, even if it takes a while to go
+        self._note(Kind.ENDED, self.account, fingerprint=fingerprint(self._blob), reason=ENDINGS[reason])
+        self.close("The key you signed in with no longer opens this account.")
 
     def close(self, reason: str) -> None:
-        self._conn.disconnect(asyncssh.DISC_BY_APPLICATION, reason)
+        """End the connection with a word to whoever uses it."""
+        # asyncssh's own `disconnect` closes the channels first, and a client whose channel has gone reads no further.
+        try:
+            self._conn.send_packet(MSG_DISCONNECT, UInt32(asyncssh.DISC_BY_APPLICATION), String(reason), String(""))
+        finally:
+            self._conn.abort()
 
     def session_requested(self) -> Any:
         self._channels += 1
@@ -360,7 +376,7 @@ class DistrictConnection(asyncssh.SSHServer):
         if attempt is None or self.account is not None:
             return
         account = self._account_of(attempt, attempt.raw_username.decode("utf-8", "replace"))
-        known = account is not None and self._host.key_lines(account) is not None
+        known = account is not None and self._host.keys.lines(account) is not None
         reason = verdict(account=known, offers=attempt.offers, methods=attempt.methods)
         self._note(
             Kind.REFUSED,

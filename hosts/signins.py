@@ -1,4 +1,4 @@
-"""Collects sign-in events from the hosts' connection logs: each line once, whatever is killed in between."""
+"""Collects sign-ins and ends of sessions from the hosts' logs: each line once, whatever is killed in between."""
 
 import contextlib
 import os
@@ -10,7 +10,8 @@ from django.conf import settings
 from django.db import transaction
 
 from .connlog import Event, read_events
-from .models import Host, SignIn
+from .core.events import Kind
+from .models import Host, SessionEnd, SignIn
 
 MOST_BYTES = 4 * 1024 * 1024
 
@@ -30,9 +31,12 @@ def collect(host_pk: int) -> int:
     with transaction.atomic():
         host = Host.objects.select_for_update().get(pk=host_pk)
         lines = _new_lines(host, log)
-        kept = SignIn.objects.bulk_create(_sign_in(host, event) for event in read_events(lines))
+        events = list(read_events(lines))
+        # Pages count sign-ins: what is none has a table of its own.
+        SignIn.objects.bulk_create(_sign_in(host, event) for event in events if event.kind is not Kind.ENDED)
+        SessionEnd.objects.bulk_create(_session_end(host, event) for event in events if event.kind is Kind.ENDED)
         host.save(update_fields=["log_inode", "log_offset"])
-    return len(kept)
+    return len(events)
 
 
 def _new_lines(host: Host, log: Path) -> list[bytes]:
@@ -86,5 +90,16 @@ def _sign_in(host: Host, event: Event) -> SignIn:
         fingerprint=event.fingerprint[:60],
         address=event.address[:60],
         client=event.client[:120],
+        reason=event.reason[:40],
+    )
+
+
+def _session_end(host: Host, event: Event) -> SessionEnd:
+    return SessionEnd(
+        host=host,
+        username=event.username[:253],
+        at=event.at,
+        fingerprint=event.fingerprint[:60],
+        address=event.address[:60],
         reason=event.reason[:40],
     )

@@ -1,4 +1,4 @@
-"""The connection log: one JSON object a line, each a sign-in or an attempt at one.
+"""The connection log: one JSON object a line, each a sign-in, an attempt at one, or a session's end by the host.
 
 Never a key, only fingerprints.
 """
@@ -21,6 +21,7 @@ class Kind(StrEnum):
     ACCEPTED = "accepted"
     REFUSED = "refused"
     SHELL_REFUSED = "shell-refused"
+    ENDED = "ended"
 
 
 class BadLine(ValueError):
@@ -33,8 +34,8 @@ class Event:
 
     `username` and `client` are display forms, cut where they are no valid name; `at` is aware, in UTC;
     `fingerprint` is the key that was accepted, or the one that made the refusal; `offered` all keys offered
-    by a refused client; `reason` a slug of `signin.Reason`, or `shell-refused` with what was tried in
-    `tried`.
+    by a refused client; `reason` a slug of `signin.Reason`, for `ended` of `signin.Ending`, or `shell-refused`
+    with what was tried in `tried`.
     """
 
     kind: Kind

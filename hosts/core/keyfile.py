@@ -28,6 +28,9 @@ ALGORITHMS = frozenset(
 )
 FILE_LIMIT = 1024 * 1024
 _OPTION = re.compile(r'(?P<name>[A-Za-z0-9-]+)(?:="(?P<value>(?:\\"|[^"])*)")?(?P<more>,|[ \t]+)')
+_TIME = re.compile(r"(?P<digits>[0-9]+)(?P<utc>Z|UTC)?", re.IGNORECASE | re.ASCII)
+# sshd takes a time of zero for a mistake; a day more for the host's zone.
+_NO_TIME = datetime(1970, 1, 2)
 _TIME_FORMATS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -61,7 +64,8 @@ class KeyLine:
         """Whether the line's time is over. `now` is aware, in the host's time zone."""
         if self.expires is None:
             return False
-        return self.expires < (now if self.expires.tzinfo else now.replace(tzinfo=None))
+        second = now.replace(microsecond=0)  # sshd counts whole seconds: the one that is named still holds
+        return self.expires < (second if self.expires.tzinfo else second.replace(tzinfo=None))
 
     def allows(self, address: Address) -> bool:
         """Whether `from=` (if any) has the address; one negated match forbids, as PATTERNS in ssh_config(5)
@@ -178,15 +182,17 @@ def _earliest(times: list[datetime]) -> datetime | None:
 
 
 def _time(text: str) -> datetime:
-    digits = text.removesuffix("Z")
-    shape = _TIME_FORMATS.get(len(digits))
-    if shape is None or not re.fullmatch(r"[0-9]+", digits):
+    found = _TIME.fullmatch(text)
+    shape = _TIME_FORMATS.get(len(found["digits"])) if found else None
+    if found is None or shape is None:
         raise _BadLine("not an expiry time")
     try:
-        moment = datetime.strptime(digits, shape)
+        moment = datetime.strptime(found["digits"], shape)
     except ValueError:
         raise _BadLine("not an expiry time") from None
-    return moment.replace(tzinfo=UTC) if text.endswith("Z") else moment
+    if moment <= _NO_TIME:
+        raise _BadLine("not an expiry time")
+    return moment.replace(tzinfo=UTC) if found["utc"] else moment
 
 
 def _pattern(entry: str) -> Pattern:

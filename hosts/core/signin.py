@@ -28,6 +28,22 @@ class Reason(StrEnum):
     NO_COMMON_ALGORITHM = "no-common-algorithm"
 
 
+class Ending(StrEnum):
+    """Why the host ended a session that had signed in. A file that cannot be read has no key any more."""
+
+    KEY_REMOVED = "key-removed"
+    KEY_EXPIRED = "key-expired"
+    ADDRESS_NOT_ALLOWED = "address-not-allowed"
+
+
+# By why its key would be refused now.
+ENDINGS = {
+    Reason.UNKNOWN_KEY: Ending.KEY_REMOVED,
+    Reason.EXPIRED_KEY: Ending.KEY_EXPIRED,
+    Reason.ADDRESS_NOT_ALLOWED: Ending.ADDRESS_NOT_ALLOWED,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """One key a client offered: `reason` is None if it was accepted (a signature may still be missing)."""

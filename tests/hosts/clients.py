@@ -38,7 +38,7 @@ class Door:
 
     @property
     def target(self) -> str:
-        return f"{self.username}@{self.address}"
+        return f"{self.username}@" + (f"[{self.address}]" if ":" in self.address else self.address)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hosts import provision
@@ -53,17 +53,19 @@ def _target(handle: Path) -> str:
 class Serving:
     """A running host: its root, its port and its process."""
 
-    def __init__(self, root: Path, *options: str) -> None:
+    def __init__(self, root: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
         self.root = root
         self.files = LocalFiles(root)
         root.mkdir(exist_ok=True)
         self._options = options
+        self._environment = {**os.environ, **(environment or {})}
         self.start()
 
     def start(self) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "hosts.server", "--root", str(self.root), "--port", "0", *self._options],
             cwd=REPOSITORY,
+            env=self._environment,
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -99,9 +101,9 @@ class Serving:
         provision.home_make(self.files, username(name))
         self.files.write(key_file(username(name)), "".join(f"{line}\n" for line in lines).encode("ascii"))
 
-    def door(self, name: str, key: Path) -> Door:
+    def door(self, name: str, key: Path, address: str = "127.0.0.1") -> Door:
         host_key = (self.root / "host_ed25519.pub").read_text(encoding="ascii")
-        return Door(self.port, name, key, " ".join(host_key.split()[:2]))
+        return Door(self.port, name, key, " ".join(host_key.split()[:2]), address)
 
     def home(self, name: str) -> Path:
         return self.root / "homes" / name

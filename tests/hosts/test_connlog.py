@@ -28,6 +28,12 @@ def test_an_event_comes_back_as_it_was_written() -> None:
     assert not EVENT.accepted
 
 
+def test_the_end_of_a_session_comes_back_as_it_was_written() -> None:
+    end = Event(Kind.ENDED, EVENT.at, EVENT.username, EVENT.address, 50122, "x", "SHA256:abc", "key-removed")
+    assert list(read_events([event_line(end)])) == [end]
+    assert not end.accepted
+
+
 @given(st.binary(max_size=600))
 def test_whatever_a_client_calls_itself_stays_one_short_printable_line(raw: bytes) -> None:
     name = shown_username(raw)

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import paramiko
@@ -21,7 +21,6 @@ from .clients import (
     Door,
     curl,
     lftp,
-    program,
     psftp,
     rclone,
     run,
@@ -29,10 +28,9 @@ from .clients import (
     sftp,
     sftp_command,
     ssh,
-    ssh_options,
 )
 from .conftest import OURS, THEIRS
-from .serving import Serving, key_fingerprint, key_pair, public_line, until
+from .serving import PATIENCE, Serving, key_fingerprint, key_pair, public_line, until
 
 EPOCH = "/upload/20261122-020000"
 every_client = pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
@@ -594,17 +592,40 @@ def test_a_key_file_takes_effect_with_the_next_sign_in(host: Serving, door: Door
     assert sftp(door, "ls /").code == 0
 
 
-@pytest.mark.parametrize("how", ["line gone", "file gone", "expired", "address", "option"])
-def test_a_session_ends_when_its_key_line_no_longer_lets_in(how: str, host: Serving, door: Door, keys: Path) -> None:
+def held(door: Door, *lines: str, options: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+    """An sftp that stays signed in: it does these lines, and waits for more."""
+    process = subprocess.Popen(
+        sftp_command(door, *options, "-b", "-"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        bufsize=0,
+    )
+    assert process.stdin is not None
+    process.stdin.write("".join(f"{line}\n" for line in lines).encode())
+    return process
+
+
+def ended(host: Serving) -> list[Event]:
+    return [event for event in host.events() if event.kind is Kind.ENDED]
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("line gone", "key-removed"),
+        ("file gone", "key-removed"),
+        ("unknown option", "key-removed"),
+        ("expired", "key-expired"),
+        ("another address", "address-not-allowed"),
+    ],
+)
+def test_a_session_ends_when_its_key_line_no_longer_lets_in(
+    how: str, reason: str, host: Serving, door: Door, keys: Path
+) -> None:
     ours, other = public_line(keys / "ours"), public_line(keys / "stranger")
     host.admit(OURS, ours, other)
-    session, staying = (
-        subprocess.Popen(
-            [program("ssh"), *ssh_options(who), "-oLogLevel=INFO", "-N", "-p", str(who.port), who.target],
-            stderr=subprocess.PIPE,
-        )
-        for who in (door, host.door(OURS, keys / "stranger"))
-    )
+    session, staying = held(door), held(host.door(OURS, keys / "stranger"))
     try:
         host.last_event(2)
         match how:
@@ -613,21 +634,65 @@ def test_a_session_ends_when_its_key_line_no_longer_lets_in(how: str, host: Serv
             case "line gone":
                 host.admit(OURS, other)
             case "expired":
-                host.admit(OURS, f'expiry-time="20200101Z" {ours}', other)
-            case "address":
-                host.admit(OURS, f'from="10.0.0.0/8" {ours}', other)
-            case "option":
+                host.admit(OURS, f'restrict,expiry-time="20200101000000Z" {ours}', other)
+            case "another address":
+                host.admit(OURS, f'restrict,from="10.0.0.0/8" {ours}', other)
+            case "unknown option":
                 host.admit(OURS, f"unknown {ours}", other)
-        until(lambda: session.poll() is not None, "the session's end")
-        assert session.stderr is not None
-        assert "no longer opens this account" in session.stderr.read().decode()
+        until(lambda: len(ended(host)) == (2 if how == "file gone" else 1), "the session's end")
+        output, _ = session.communicate(b"ls /\n")
+        assert b"no longer opens this account" in output
+        assert b"upload-processed" not in output
+        assert session.returncode != 0
+        (event,) = (event for event in ended(host) if event.fingerprint == key_fingerprint(keys / "ours"))
+        assert (event.username, event.address, event.reason) == (OURS, "127.0.0.1", reason)
+        assert event.port > 0
+        assert event.client.startswith("SSH-2.0-OpenSSH")
         if how != "file gone":
-            assert staying.poll() is None
+            answer, _ = staying.communicate(b"ls /\n")
+            assert b"upload-processed" in answer
         assert sftp(door, "ls /").code != 0
+        assert sum(event.fingerprint == key_fingerprint(keys / "ours") for event in ended(host)) == 1
     finally:
         for process in (session, staying):
             process.kill()
             process.communicate()
+
+
+def test_an_upload_under_way_ends_when_its_key_is_removed(host: Serving, door: Door, big: Path) -> None:
+    session = held(door, f"put {big} /upload/users.csv", options=("-l", "800"))
+    try:
+        until(lambda: host.files.open_writes(username(OURS)), "an open file")
+        host.admit(OURS)
+        session.communicate(timeout=PATIENCE)
+        assert session.returncode != 0
+        assert host.last_event(2).reason == "key-removed"
+        until(lambda: not host.files.open_writes(username(OURS)), "the file's closing")
+        assert (host.home(OURS) / "upload" / "users.csv").stat().st_size < big.stat().st_size
+    finally:
+        session.kill()
+        session.communicate()
+
+
+def test_a_key_removed_while_nobody_is_signed_in_is_no_event(host: Serving, door: Door, keys: Path) -> None:
+    assert sftp(door, "ls /").code == 0
+    session = held(host.door(THEIRS, keys / "theirs"))
+    try:
+        host.last_event(2)
+        host.admit(OURS)
+        host.admit(THEIRS)
+        until(lambda: ended(host), "the other session's end")
+        assert [event.username for event in ended(host)] == [THEIRS]
+    finally:
+        session.kill()
+        session.communicate()
+
+
+def test_a_session_that_its_client_ends_is_no_event(host: Serving, door: Door) -> None:
+    assert sftp(door, "ls /").code == 0
+    host.admit(OURS)
+    assert sftp(door, "ls /").code != 0
+    assert host.last_event(2).kind is Kind.REFUSED
 
 
 def test_an_account_has_only_so_many_sessions(host: Serving, door: Door) -> None:

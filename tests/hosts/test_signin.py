@@ -4,7 +4,7 @@ from ipaddress import ip_address
 import pytest
 
 from hosts.core.keyfile import KeyLine, Pattern
-from hosts.core.signin import Offer, Reason, admit, peer_address, telling, verdict
+from hosts.core.signin import ENDINGS, Ending, Offer, Reason, admit, peer_address, telling, verdict
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 ADDRESS = ip_address("192.0.2.7")
@@ -29,6 +29,19 @@ def line(blob: bytes = b"key", *, expires: datetime | None = None, elsewhere: bo
 )
 def test_a_key_is_let_in_if_one_line_lets_it_in(lines: list[KeyLine], reason: Reason | None) -> None:
     assert admit(lines, b"key", ADDRESS, NOW) is reason
+
+
+@pytest.mark.parametrize(
+    ("lines", "ending"),
+    [
+        ([], Ending.KEY_REMOVED),
+        ([line(b"other")], Ending.KEY_REMOVED),
+        ([line(expires=datetime(2026, 1, 1, tzinfo=UTC))], Ending.KEY_EXPIRED),
+        ([line(elsewhere=True)], Ending.ADDRESS_NOT_ALLOWED),
+    ],
+)
+def test_a_session_ends_for_what_would_refuse_its_key(lines: list[KeyLine], ending: Ending) -> None:
+    assert ENDINGS[admit(lines, b"key", ADDRESS, NOW)] is ending
 
 
 UNKNOWN, EXPIRED, SILENT = (

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from hosts import signins, tasks
 from hosts.core.events import Event, Kind, event_line
-from hosts.models import Host, SignIn
+from hosts.models import Host, SessionEnd, SignIn
 from tests.factories import HostFactory
 
 
@@ -157,3 +157,21 @@ def test_a_long_log_is_read_in_several_goes(host: Host, monkeypatch: pytest.Monk
     _write(1, 2, 3)
     assert _collect(host) == _names(1, 2)
     assert _collect(host) == _names(3)
+
+
+def test_a_session_the_host_ended_is_kept_once_and_is_no_sign_in(host: Host) -> None:
+    at = datetime(2026, 11, 22, 2, 5, tzinfo=UTC)
+    end = Event(Kind.ENDED, at, "district1.us", "2001:db8::1", 2222, "SSH-2.0-x", "SHA256:abc", "key-removed")
+    _write(1)
+    with _log().open("ab") as log:
+        log.write(event_line(end))
+    with transaction.atomic():
+        assert signins.collect(host.pk) == 2
+        transaction.set_rollback(True)
+    assert not SessionEnd.objects.exists()
+    for _ in range(2):
+        signins.collect(host.pk)
+    row = SessionEnd.objects.get()
+    assert (row.host, row.username, row.at, row.address) == (host, "district1.us", at, "2001:db8::1")
+    assert (row.fingerprint, row.reason) == ("SHA256:abc", "key-removed")
+    assert SignIn.objects.get().accepted
