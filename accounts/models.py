@@ -18,9 +18,9 @@ from .leases import Leased
 class People(BaseUserManager["User"]):
     """Makes people; the e-mail address is the name they sign in with."""
 
-    def create_user(self, email: str, password: str | None = None, **fields: object) -> "User":
-        """A saved person with a hashed password (or none that works)."""
-        person = self.model(email=email.strip().lower(), **fields)
+    def create_user(self, email: str, password: str | None = None, *, name: str = "", **fields: object) -> "User":
+        """A saved person with a hashed password (or none that works). Their name is one line: it stands in mails."""
+        person = self.model(email=email.strip().lower(), name=" ".join(name.split()), **fields)
         person.set_password(password)
         person.save(using=self._db)
         return person

@@ -1,34 +1,176 @@
 """What people may type about keys."""
 
+from typing import Any
+
 from django import forms
 
-from .services import HOURLY_CHOICES
+from .core.errors import Refusal
+from .core.formats.private import private_key_lines
+from .core.restrictions import networks_from
+from .services import HOURLY_CHOICES, RETIRE_CHOICES
+
+REASON_WANTED = "Say why. The district reads it."
 
 
-class TechnicalSettingsForm(forms.Form):
+class CarefulForm(forms.Form):
+    """A form that never keeps a private key which was pasted into the wrong field, nor shows it again.
+
+    `is_vendors` adds the reason that the vendor's staff must give. Fields that `keys.core` reads take care themselves.
+    """
+
+    read_by_core: tuple[str, ...] = ()
+
+    def __init__(self, *args: Any, is_vendors: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if is_vendors:
+            self.fields["reason"] = forms.CharField(
+                max_length=400,
+                label="Reason",
+                help_text="The district sees it beside the change, and gets it by mail.",
+                error_messages={"required": REASON_WANTED},
+            )
+        self.private = self._take_out_private_keys() if self.is_bound else ()
+
+    def _take_out_private_keys(self) -> tuple[str, ...]:
+        typed = [name for name in self.fields if name not in self.read_by_core]
+        found = tuple(name for name in typed if private_key_lines(self.data.get(self.add_prefix(name), "")))
+        if found:
+            kept = self.data.copy()  # type: ignore[attr-defined]
+            for name in found:
+                kept[self.add_prefix(name)] = ""
+            self.data = kept
+        return found
+
+    def clean(self) -> dict[str, Any]:
+        """Says what a private key in a field means."""
+        for name in self.private:
+            self.errors.pop(name, None)
+            self.add_error(name, Refusal.PRIVATE_KEY.message)
+        return self.cleaned_data
+
+    @property
+    def given_reason(self) -> str:
+        """What staff gave as their reason; empty for the district's own people."""
+        return str(self.cleaned_data.get("reason", ""))
+
+
+def _box(rows: int) -> forms.Textarea:
+    plain = {"spellcheck": "false", "autocapitalize": "none", "autocomplete": "off", "wrap": "off"}
+    return forms.Textarea(attrs={"rows": rows, **plain})
+
+
+class TechnicalSettingsForm(CarefulForm):
     """The box with the account's keys, and the version of the set it showed. Content is judged by keys.core."""
 
-    authorized_keys = forms.CharField(
-        required=False,
-        strip=False,
-        label="“authorized_keys” files",
-        help_text="Paste your public keys here, one a line. A line begins with ssh-ed25519, ssh-rsa or ecdsa-sha2-…",
-        widget=forms.Textarea(
-            attrs={
-                "rows": 8,
-                "spellcheck": "false",
-                "autocapitalize": "none",
-                "autocomplete": "off",
-                "wrap": "off",
-            }
-        ),
-    )
-    version = forms.IntegerField(widget=forms.HiddenInput)
+    read_by_core = ("authorized_keys",)
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+    authorized_keys = forms.CharField(required=False, strip=False, label="“authorized_keys” files", widget=_box(8))
+    version = forms.IntegerField(widget=forms.HiddenInput)
+    confirmed = forms.CharField(required=False, max_length=260)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         # Django's own word on NUL characters does not say how to mend the paste; keys.core's does.
         self.fields["authorized_keys"].validators = []
+
+
+class EditForm(CarefulForm):
+    """Name, last day and source networks of one key."""
+
+    comment = forms.CharField(
+        required=False,
+        max_length=255,
+        label="Name",
+        help_text="By it you tell your keys apart: the computer it is on, for example.",
+    )
+    expires_on = forms.DateField(
+        required=False,
+        label="Last day",
+        help_text="It works until the end of this day in your district’s time zone. Leave it empty for no end.",
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        error_messages={"invalid": "Type a date such as 2027-06-30."},
+    )
+    networks = forms.CharField(
+        required=False,
+        strip=False,
+        label="Works only from",
+        help_text="Public addresses or networks such as 203.0.113.7 or 203.0.113.0/24, one a line. "
+        "Leave it empty for anywhere.",
+        widget=_box(4),
+    )
+
+    def clean_networks(self) -> str:
+        """Refuses what is no network; nothing of it is repeated."""
+        return _networks_read(self.cleaned_data["networks"])
+
+
+class NetworksForm(CarefulForm):
+    """Source networks of all keys of an account."""
+
+    networks = forms.CharField(
+        required=False,
+        strip=False,
+        label="All keys work only from",
+        help_text="Public addresses or networks such as 203.0.113.7 or 203.0.113.0/24, one a line. "
+        "Leave it empty for anywhere.",
+        widget=_box(6),
+    )
+
+    def clean_networks(self) -> str:
+        """Refuses what is no network; nothing of it is repeated."""
+        return _networks_read(self.cleaned_data["networks"])
+
+
+def _networks_read(text: str) -> str:
+    problems = networks_from(text).problems
+    if problems:
+        raise forms.ValidationError([f"{problem.message} {problem.hint}" for problem in problems])
+    return text
+
+
+class ReplaceForm(CarefulForm):
+    """The new key in place of an old one, and how long that stays. The key is judged by keys.core."""
+
+    read_by_core = ("authorized_keys",)
+
+    authorized_keys = forms.CharField(
+        strip=False,
+        label="The new public key",
+        help_text="One key. Paste all of the file that ends in .pub.",
+        widget=_box(4),
+        error_messages={"required": "Paste the new public key."},
+    )
+    days = forms.TypedChoiceField(
+        coerce=int,
+        choices=[(days, f"{days} day{'' if days == 1 else 's'}") for days in RETIRE_CHOICES],
+        initial=7,
+        label="After the new key’s first sign-in, the old one stays for",
+        help_text="Time in which you can still go back to it.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["authorized_keys"].validators = []
+
+
+class RemoveForm(CarefulForm):
+    """A key taken away; the user name is typed where no key that works would be left."""
+
+    confirmed = forms.CharField(
+        required=False,
+        max_length=260,
+        widget=forms.TextInput(attrs={"autocapitalize": "none", "spellcheck": "false", "autocomplete": "off"}),
+    )
+
+
+class DecisionForm(CarefulForm):
+    """Whether a district may have a key that another has."""
+
+    decision = forms.ChoiceField(choices=[("allow", "Allow"), ("decline", "Decline")])
+
+
+class KeepForm(CarefulForm):
+    """That the set of the database is kept although the host has a newer one."""
 
 
 class ScheduleForm(forms.Form):

@@ -10,8 +10,10 @@ from enum import Enum
 from django.db.models import F
 from django.utils import timezone
 
+from accounts.core.roles import Role
 from accounts.leases import LeaseLost, free_to_take, lease_kept, lease_renew, lease_take
 from accounts.models import RetiredUsername, SftpAccount
+from accounts.notices import notice_send, staff_in
 from hosts import provision
 from hosts.connect import files_for
 from hosts.core import paths
@@ -20,9 +22,8 @@ from hosts.files import HostFiles
 from hosts.models import Host
 
 from .core import authorized_keys
-from .core.errors import KeyProblem
-from .models import KeyFile, PropagationFailure, PropagationRun
-from .selectors import due, file_content_keys, is_overdue, left_behind, unfinished_runs
+from .models import KeyFile, KeySet, PropagationFailure, PropagationRun
+from .selectors import due, file_entries, is_known, is_overdue, left_behind, stamp_for, unfinished_runs
 
 logger = logging.getLogger(__name__)
 # A host that is away is tried again after 15 s, 30 s, 1 min ... and at the latest with the hourly run.
@@ -47,6 +48,12 @@ class ReadBackDiffers(HostError):
 
     code = "read-back-differs"
     retry = True
+
+
+class NewerOnHost(HostError):
+    """The host has a set of keys that this database does not know: an older database was restored."""
+
+    code = "newer-on-host"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +97,10 @@ def push_account(account_pk: int, *, only_if_due: bool = False) -> Push | None:
 
 def _push(file: KeyFile, token: str) -> Push:
     try:
-        content = authorized_keys.render(file_content_keys(file.account))
-        outcome = _bring(files_for(file.account.host), file.account, content)
+        content = authorized_keys.render(file_entries(file), stamp_for(file))
+        outcome = _bring(files_for(file.account.host), file, content)
     except HostError as error:
         return _failed(file, token, error.code, error.message)
-    except KeyProblem as problem:  # a stored row that today's rules no longer take: that account only
-        return _failed(file, token, problem.problem.code, problem.problem.message)
     except Exception as error:  # one account's trouble must not keep the others waiting; the log has it
         logger.exception("The key file of account %s could not be made.", file.account_id)
         reason = f"Something went wrong on our side ({type(error).__name__}). We try again."
@@ -107,27 +112,50 @@ def _push(file: KeyFile, token: str) -> Push:
         held.update(on_host_since=now)
     is_ours = held.update(host_version=file.version, digest=digest, tries=0, next_try=None, code="", reason="")
     # Saved again while we were writing: that newer set still waits.
-    held.filter(version=file.version).update(state=KeyFile.State.ON_HOST)
+    held.filter(version=file.version).update(state=KeyFile.State.ON_HOST, found=None)
+    KeySet.objects.filter(account=file.account_id, version__lte=file.version, on_host=None).update(on_host=now)
     if not is_ours and outcome is Outcome.WRITTEN:
         # We hung, and another wrote before us: ours may be the older set, so the file is brought once more.
         KeyFile.objects.filter(pk=file.pk).update(state=KeyFile.State.WAITING)
     return Push(outcome)
 
 
-def _bring(files: HostFiles, account: SftpAccount, content: bytes) -> Outcome:
-    name = paths.username(account.username)
-    _clear_retired_names(files, account)
+def _bring(files: HostFiles, file: KeyFile, content: bytes) -> Outcome:
+    name = paths.username(file.account.username)
+    _clear_retired_names(files, file.account)
     provision.home_make(files, name)
     path = paths.key_file(name)
-    try:
-        if files.read(path, LARGEST_FILE) == content:
-            return Outcome.UNCHANGED
-    except (NotThere, TooLarge):
-        pass
+    there = _there(files, path)
+    if there == content:
+        return Outcome.UNCHANGED
+    _look_for_newer(file, there)
     files.write(path, content)
     if files.read(path, LARGEST_FILE) != content:
         raise ReadBackDiffers("The host answered, but the file read back is not what was written. We try again.")
     return Outcome.WRITTEN
+
+
+def _there(files: HostFiles, path: paths.HostPath) -> bytes:
+    """What stands on the host now; nothing if there is no file, or one no account of ours can have."""
+    try:
+        return files.read(path, LARGEST_FILE)
+    except (NotThere, TooLarge):
+        return b""
+
+
+def _look_for_newer(file: KeyFile, there: bytes) -> None:
+    """Raises NewerOnHost if the host has a set this database has never heard of; notes what is in it."""
+    stamp = authorized_keys.stamp_of(there)
+    if stamp is None or is_known(file, stamp):
+        return
+    entries = authorized_keys.entries_in(authorized_keys.read(there))
+    found = {"version": stamp.version, "token": stamp.token, "fingerprints": [one.key.fingerprint for one in entries]}
+    if not KeyFile.objects.filter(pk=file.pk, found=found).exists():
+        KeyFile.objects.filter(pk=file.pk).update(found=found)
+        about = f"newer-on-host-{file.account_id}-{stamp.token}"
+        told = {"account": file.account}
+        notice_send("keys-newer-on-host", staff_in(Role.OPS, Role.SYSTEM_ADMINISTRATOR), told, about=about)
+    raise NewerOnHost("The SFTP host has a newer list of keys than our records. Our staff look at it; nothing is lost.")
 
 
 def _clear_retired_names(files: HostFiles, account: SftpAccount) -> None:

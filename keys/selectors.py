@@ -1,7 +1,12 @@
 """What the pages read of keys: the set an account has, how far it has got, and when the next hourly run comes."""
 
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from ipaddress import ip_network
+from typing import Any
+from zoneinfo import ZoneInfo
 
 from celery.schedules import ParseException
 from django.conf import settings
@@ -9,11 +14,16 @@ from django.db.models import Max, Min, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
-from accounts.models import RetiredUsername, SftpAccount
+from accounts.models import District, RetiredUsername, SftpAccount
 from hosts.models import SignIn
 
+from .core.authorized_keys import Entry, Stamp
+from .core.errors import KeyProblem
 from .core.publickey import PublicKey
-from .models import AccountKey, KeyFile, PropagationRun
+from .core.restrictions import Network, Restrictions, combined, end_of_day
+from .models import AccountKey, KeyFile, KeySet, LostKey, PropagationRun
+
+logger = logging.getLogger(__name__)
 
 HOURLY_TASK = "keys.propagate_all"
 HOUR = timedelta(hours=1)
@@ -23,10 +33,14 @@ GRACE = timedelta(minutes=2)
 
 @dataclass(frozen=True, slots=True)
 class KeyCard:
-    """One key as the page shows it; sign-in times are None until the key was used."""
+    """One key as the page shows it; times are None until it came to the host, or was used.
+
+    `value` is None for a stored row that is no longer a valid key.
+    """
 
     key: AccountKey
-    value: PublicKey
+    value: PublicKey | None
+    on_host: datetime | None
     first_sign_in: datetime | None
     last_sign_in: datetime | None
     last_address: str
@@ -47,15 +61,50 @@ def keys_of(account: SftpAccount) -> QuerySet[AccountKey]:
 
 
 def box_text(account: SftpAccount) -> str:
-    """What the box shows: each key as the line we render from its values."""
-    return "".join(f"{key.value().line()}\n" for key in keys_of(account))
+    """What the box shows: each key as its line, without restrictions."""
+    return "".join(f"{key.line()}\n" for key in keys_of(account))
 
 
-def file_content_keys(account: SftpAccount) -> tuple[PublicKey, ...]:
-    """The keys whose lines must stand on the host: all of an active district's, none of any other's."""
-    if account.district.state != "active":
+def file_entries(file: KeyFile) -> tuple[Entry, ...]:
+    """What must stand on the host: the keys of an active district that are not disabled, with their restrictions.
+
+    A key whose networks and the account's have nothing in common is left out: it could not sign in either way. So is
+    one that is no longer valid; the nightly look marks it and tells its people.
+    """
+    if file.account.district.state != District.State.ACTIVE:
         return ()
-    return tuple(key.value() for key in keys_of(account))
+    keys = keys_of(file.account).filter(disabled=None)
+    entries = (_entry(key, networks_of(file.networks), ZoneInfo(file.account.district.time_zone)) for key in keys)
+    return tuple(entry for entry in entries if entry is not None)
+
+
+def _entry(key: AccountKey, whole: tuple[Network, ...], zone: ZoneInfo) -> Entry | None:
+    networks = combined(whole, networks_of(key.networks))
+    if networks is None:
+        return None
+    expires = end_of_day(key.expires_on, zone) if key.expires_on else None
+    try:
+        return Entry(key.value(), Restrictions(networks, expires))
+    except KeyProblem as problem:
+        logger.error("Key %s is not written to its host: %s", key.pk, problem.code)
+        return None
+
+
+def networks_of(texts: list[str]) -> tuple[Network, ...]:
+    """Stored networks as values."""
+    return tuple(ip_network(text) for text in texts)
+
+
+def stamp_for(file: KeyFile) -> Stamp:
+    """What tells the file's version from all others."""
+    made = KeySet.objects.get(account=file.account, version=file.version)
+    return Stamp(made.version, made.token)
+
+
+def is_known(file: KeyFile, stamp: Stamp) -> bool:
+    """Whether the set with this stamp was ever the account's, as far as this database knows."""
+    forgiven = stamp.token == file.forgiven_token
+    return forgiven or KeySet.objects.filter(account=file.account, version=stamp.version, token=stamp.token).exists()
 
 
 def sign_ins_of(account: SftpAccount) -> QuerySet[SignIn]:
@@ -83,12 +132,56 @@ def _held(account: SftpAccount, username: str, until: datetime | None) -> Q:
 def cards(account: SftpAccount) -> tuple[KeyCard, ...]:
     """Every key of the account with its sign-ins, in the order of the box."""
     good = sign_ins_of(account).filter(accepted=True, fingerprint=OuterRef("fingerprint"))
-    keys = keys_of(account).annotate(
+    sets = KeySet.objects.filter(account=account, at__gte=OuterRef("added")).order_by("version")
+    keys = keys_of(account).select_related("replaces").prefetch_related("replaced_by")
+    keys = keys.annotate(
+        on_host=Subquery(sets.values("on_host")[:1]),
         first_sign_in=Subquery(good.order_by("at", "pk").values("at")[:1]),
         last_sign_in=Subquery(good.values("at")[:1]),
         last_address=Subquery(good.values("address")[:1]),
     )
-    return tuple(KeyCard(key, key.value(), key.first_sign_in, key.last_sign_in, key.last_address or "") for key in keys)
+    return tuple(map(_card, keys))
+
+
+def _card(key: Any) -> KeyCard:
+    try:
+        value = key.value()
+    except KeyProblem:
+        value = None
+    return KeyCard(key, value, key.on_host, key.first_sign_in, key.last_sign_in, key.last_address or "")
+
+
+def changes_of(account: SftpAccount) -> QuerySet[KeySet]:
+    """What was changed of the account's keys, newest first; not what happened to its name or state."""
+    return account.key_sets.exclude(cause=KeySet.Cause.ACCOUNT).select_related("actor")
+
+
+def newer_on_host() -> QuerySet[KeyFile]:
+    """Accounts whose host has a set of keys that this database does not know."""
+    return KeyFile.objects.filter(found__isnull=False).select_related("account__district", "account__host")
+
+
+def sharers_of(fingerprints: Iterable[str]) -> dict[str, list[AccountKey | LostKey]]:
+    """By fingerprint the accounts that have this key or have reported it lost; closed districts do not count."""
+    found: dict[str, list[AccountKey | LostKey]] = {print: [] for print in fingerprints}
+    used = AccountKey.objects.exclude(account__district__state=District.State.CLOSED)
+    for key in used.filter(fingerprint__in=found).select_related("account__district"):
+        found[key.fingerprint].append(key)
+    for lost in LostKey.objects.filter(fingerprint__in=found).select_related("account__district"):
+        found[lost.fingerprint].append(lost)
+    return found
+
+
+def troubled_keys() -> QuerySet[AccountKey]:
+    """Keys of all districts that will be disabled or are, the nearest day first."""
+    troubled = AccountKey.objects.filter(Q(marked__isnull=False) | Q(disabled__isnull=False))
+    return troubled.select_related("account__district").order_by("disabled", "disable_on", "pk")
+
+
+def keys_of_type(algorithm: str) -> QuerySet[AccountKey]:
+    """Keys of one type in all districts that are not closed."""
+    keys = AccountKey.objects.filter(algorithm=algorithm).exclude(account__district__state=District.State.CLOSED)
+    return keys.select_related("account__district").order_by("account__district__name", "position")
 
 
 def sign_in_state(account: SftpAccount) -> SignInState:

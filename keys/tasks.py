@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from . import propagation
+from . import nightly, propagation
 
 
 @shared_task(name="keys.propagate_account")
@@ -27,3 +27,23 @@ def propagate_all() -> None:
 def sweep() -> None:
     """Finds what lost messages and killed workers left behind."""
     propagation.sweep()
+
+
+@shared_task(name="keys.judge")
+def judge() -> None:
+    """Judges every stored key by today's rules."""
+    for account_pk in nightly.judge_all():
+        propagation.push_one(account_pk)
+
+
+@shared_task(name="keys.retire")
+def retire() -> None:
+    """Retires replaced keys whose time has come."""
+    for account_pk in nightly.retire_due():
+        propagation.push_one(account_pk)
+
+
+@shared_task(name="keys.remind")
+def remind() -> None:
+    """Reminds people of keys whose last day is near."""
+    nightly.remind_due()

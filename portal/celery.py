@@ -49,12 +49,13 @@ app.autodiscover_tasks(["hosts", "accounts", "keys", "ingest"])
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One row of beat: a task, and either every so many seconds or at minutes of the hour."""
+    """One row of beat: a task, and either every so many seconds or at minutes of the hour (of which hours, in UTC)."""
 
     name: str
     task: str
     seconds: int | None = None
     minutes: str | None = None
+    hours: str = "*"
     expires: int | None = None
     options: Mapping[str, str] = field(default_factory=dict)
 
@@ -62,6 +63,10 @@ class Schedule:
 SCHEDULES = (
     Schedule("keys: all accounts to their hosts", "keys.propagate_all", minutes="0"),
     Schedule("keys: sweep", "keys.sweep", seconds=settings.SWEEP_SECONDS, expires=settings.SWEEP_SECONDS),
+    Schedule("keys: judge all anew", "keys.judge", minutes="40", hours="2"),
+    Schedule("keys: retire what is replaced", "keys.retire", seconds=300, expires=300),
+    # Each reminder is sent once, and only in the civil hours of its district: one of these runs is the right one.
+    Schedule("keys: remind of last days", "keys.remind", minutes="5", expires=3600),
     Schedule(
         "hosts: read sign-in events",
         "hosts.read_sign_ins",

@@ -19,6 +19,7 @@ from keys.models import KeyFile
 # The left rail of staff: label, address, icon, the tool that must be readable.
 STAFF_RAIL = (
     ("Ingest history", "ingest_history", "inbox-arrow-down", Tool.INGEST_HISTORY),
+    ("Keys", "staff_keys", "key", Tool.KEYS),
     ("Propagation", "propagation", "arrow-path", Tool.PROPAGATION),
     ("Districts", "districts", "building-library", Tool.DISTRICTS),
     ("Outbox", "outbox", "envelope", Tool.OUTBOX),

@@ -48,8 +48,8 @@ def _row(schedule: Schedule) -> dict[str, object]:
         told = {"every": schedule.seconds, "period": IntervalSchedule.SECONDS}
         interval = IntervalSchedule.objects.filter(**told).first() or IntervalSchedule.objects.create(**told)
     else:
-        hours = dict.fromkeys(("hour", "day_of_month", "month_of_year", "day_of_week"), "*")
-        clock = {"minute": schedule.minutes, "timezone": "UTC", **hours}
+        days = dict.fromkeys(("day_of_month", "month_of_year", "day_of_week"), "*")
+        clock = {"minute": schedule.minutes, "hour": schedule.hours, "timezone": "UTC", **days}
         crontab = CrontabSchedule.objects.filter(**clock).first() or CrontabSchedule.objects.create(**clock)
     return {
         "task": schedule.task,

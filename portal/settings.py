@@ -17,6 +17,7 @@ env = environ.Env()
 DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / "var"))).resolve()
 SFTP_ROOT = DATA_DIR / "sftp"
 STAGING_DIR = DATA_DIR / "staging"
+BADKEYS_BLOCKLIST_DIR = Path(env.str("BADKEYS_BLOCKLIST_DIR", default=str(DATA_DIR / "badkeys"))).resolve()
 
 
 def _kept_secret(path: Path) -> str:
@@ -83,6 +84,7 @@ WORKER_PROCESSES = env.int("WORKER_PROCESSES", default=2)
 WEB_THREADS = env.int("WEB_THREADS", default=8)
 INVITATION_DAYS = env.int("INVITATION_DAYS", default=7)
 PROCESSED_DAYS = env.int("PROCESSED_DAYS", default=30)
+KEY_GRACE_DAYS = env.int("KEY_GRACE_DAYS", default=14)
 
 # --- Django ------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -174,8 +176,15 @@ ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_SESSION_REMEMBER = None
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = False
+# A change of keys wants a sign-in not older than this.
+FRESH_SIGN_IN_SECONDS = env.int("FRESH_SIGN_IN_SECONDS", default=300)
+ACCOUNT_REAUTHENTICATION_TIMEOUT = FRESH_SIGN_IN_SECONDS
+
+# --- Keys --------------------------------------------------------------------------------------------------------
+RSA_MINIMUM_BITS = max(2048, env.int("RSA_MINIMUM_BITS", default=2048))
 
 # --- Doors -------------------------------------------------------------------------------------------------------
+PROXY_HOPS = env.int("PROXY_HOPS", default=0)
 IS_HTTPS = PUBLIC_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if IS_HTTPS else None

@@ -4,7 +4,6 @@ from django.urls import include, path
 
 from accounts.views import districts, invitations, records
 from ingest import views as ingest
-from keys import views as keys
 
 from . import health, pages
 
@@ -13,14 +12,9 @@ urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("account/", include("allauth.urls")),
     path("invitations/<str:token>/", invitations.invitation, name="invitation"),
+    path("", include("keys.urls")),
     # A district's own pages
     path("districts/<slug:slug>/", pages.district_home, name="district_home"),
-    path("districts/<slug:slug>/settings/technical/", keys.technical_settings, name="technical_settings"),
-    path(
-        "districts/<slug:slug>/settings/technical/state/",
-        keys.technical_settings_state,
-        name="technical_settings_state",
-    ),
     path("districts/<slug:slug>/uploads/", ingest.uploads, name="uploads"),
     path("districts/<slug:slug>/uploads/rows/", ingest.uploads_rows, name="uploads_rows"),
     path("districts/<slug:slug>/uploads/<int:pk>/", ingest.epoch, name="epoch"),
@@ -30,11 +24,6 @@ urlpatterns = [
     path("districts/<slug:slug>/uploads/<int:pk>/format/", ingest.epoch_format, name="epoch_format"),
     # The vendor's pages
     path("staff/ingest/", ingest.history, name="ingest_history"),
-    path("staff/propagation/", keys.propagation, name="propagation"),
-    path("staff/propagation/state/", keys.propagation_state, name="propagation_state"),
-    path("staff/propagation/now/", keys.propagation_now, name="propagation_now"),
-    path("staff/propagation/schedule/", keys.propagation_schedule, name="propagation_schedule"),
-    path("staff/propagation/runs/<int:pk>/", keys.propagation_run, name="propagation_run"),
     path("staff/districts/", districts.districts, name="districts"),
     path("staff/districts/open/", districts.district_open, name="district_open"),
     path("staff/districts/import/", districts.districts_import, name="districts_import"),

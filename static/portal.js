@@ -3,7 +3,8 @@
 
 document.documentElement.classList.add("scripted");
 
-const PRIVATE_KEY = /-----BEGIN [A-Z ]*PRIVATE KEY|PuTTY-User-Key-File-|---- BEGIN SSH2 ENCRYPTED PRIVATE KEY/;
+const PRIVATE_KEY = /PuTTY-User-Key-File-|Private-(Lines|MAC|Hash):|Proc-Type:|DEK-Info:|AGE-SECRET-KEY-/;
+const PRIVATE_PARTS = /BEGIN[A-Z0-9]*PRIVATEKEY|b3BlbnNzaC1rZXkt/;
 const MOST_BYTES = 100000;
 const announcer = document.getElementById("announcer");
 
@@ -42,36 +43,103 @@ document.addEventListener("click", (event) => {
 const box = document.getElementById("id_authorized_keys");
 const alarm = document.getElementById("private-key-alarm");
 const chooser = document.getElementById("key-file");
+const gutter = document.querySelector("[data-gutter]");
+const verdict = document.getElementById("verdict");
 
-function warn(isPrivate, message = "") {
+// Broader than need be: a text that trips it is not sent while typing. The server looks closely at what is saved.
+function isPrivate(text) {
+  const squeezed = text.replace(/[^A-Za-z0-9+/-]/g, "");
+  return PRIVATE_KEY.test(text) || PRIVATE_PARTS.test(squeezed);
+}
+
+function warn(message) {
   if (!alarm) return;
-  alarm.hidden = !isPrivate && !message;
-  alarm.querySelector("[data-alarm]").textContent = message || alarm.dataset.privateKey;
+  alarm.hidden = !message;
+  alarm.querySelector("[data-alarm]").textContent = message;
+}
+
+// As keys.core.characters.text_from: UTF-8, UTF-16 with or without its mark, else Windows-1252.
+function textFrom(bytes) {
+  const decode = (name, options) => new TextDecoder(name, options).decode(bytes);
+  const zeros = (from) => [0, 2, 4, 6].every((at) => bytes[from + at] === 0);
+  if ((bytes[0] === 0xff && bytes[1] === 0xfe) || zeros(1)) return decode("utf-16le");
+  if ((bytes[0] === 0xfe && bytes[1] === 0xff) || zeros(0)) return decode("utf-16be");
+  try {
+    return decode("utf-8", { fatal: true });
+  } catch {
+    return decode("windows-1252");
+  }
 }
 
 async function take(file) {
-  if (file.size > MOST_BYTES) return warn(false, "This file is too large for a public key. Choose the file that ends in .pub.");
-  const text = await file.text();
+  if (file.size > MOST_BYTES) return warn("This file is too large for a public key. Choose the file that ends in .pub.");
+  const text = textFrom(new Uint8Array(await file.arrayBuffer()));
   // A private key chosen by mistake is never put into the page, so it cannot be sent.
-  if (PRIVATE_KEY.test(text)) return warn(false, alarm.dataset.privateFile);
-  if (text.includes("\0")) return warn(false, "This is not a text file. Choose the file that ends in .pub.");
-  warn(false);
+  if (isPrivate(text)) return warn(alarm.dataset.privateFile);
+  if (text.includes("\0")) return warn("This is not a text file. Choose the file that ends in .pub.");
   box.value = `${box.value.trimEnd()}\n${text.trim()}\n`.trimStart();
-  box.dispatchEvent(new Event("input"));
+  box.dispatchEvent(new Event("input", { bubbles: true }));
   say(`${file.name} was put into the box. Choose Save to keep it.`);
   box.focus();
 }
 
-box?.addEventListener("input", () => {
-  warn(PRIVATE_KEY.test(box.value));
-  document.querySelector(".savebar")?.classList.add("savebar-near");
-});
-document.querySelector("[data-choose]")?.addEventListener("click", () => chooser.click());
-chooser?.addEventListener("change", () => {
-  const [file] = chooser.files;
-  chooser.value = "";
-  if (file) take(file);
-});
+// The numbers beside the lines, marked as the verdict or the last Save found them.
+function number() {
+  if (!gutter) return;
+  const marks = new Map();
+  for (const place of document.querySelectorAll("[data-found]")) marks.set(Number(place.dataset.found), "good");
+  const problems = verdict.childElementCount ? verdict : document;
+  for (const place of problems.querySelectorAll("[data-line]")) marks.set(Number(place.dataset.line), "bad");
+  const lines = Math.max(box.value.split("\n").length, 1);
+  gutter.replaceChildren(...Array.from({ length: lines }, (_, at) => {
+    const line = document.createElement("div");
+    const mark = marks.get(at + 1);
+    line.textContent = mark ? `${at + 1} ${mark === "bad" ? "\u2717" : "\u2713"}` : at + 1;
+    if (mark) line.className = `gutter-${mark}`;
+    return line;
+  }));
+  gutter.scrollTop = box.scrollTop;
+}
+
+if (box && !box.readOnly) {
+  box.addEventListener("input", () => {
+    const found = isPrivate(box.value);
+    warn(found ? alarm.dataset.privateKey : "");
+    if (found) verdict.replaceChildren();
+    document.querySelector(".savebar")?.classList.add("savebar-near");
+    number();
+  });
+  box.addEventListener("scroll", () => { gutter.scrollTop = box.scrollTop; });
+  box.addEventListener("dragover", (event) => event.preventDefault());
+  box.addEventListener("drop", (event) => {
+    const [file] = event.dataTransfer.files;
+    if (!file) return;
+    event.preventDefault();
+    take(file);
+  });
+  // The verdict is never asked for on a text with a private key, nor shown on one that has changed since.
+  box.addEventListener("htmx:beforeRequest", (event) => {
+    if (isPrivate(box.value)) event.preventDefault();
+  });
+  document.addEventListener("htmx:afterSettle", (event) => {
+    if (event.detail.target === verdict) number();
+  });
+  document.querySelector("[data-choose]").addEventListener("click", () => chooser.click());
+  chooser.addEventListener("change", () => {
+    const [file] = chooser.files;
+    chooser.value = "";
+    if (file) take(file);
+  });
+  // Nor is it sent by Save: the browser would have nothing to gain, and its owner would lose the key.
+  box.form.addEventListener("submit", (event) => {
+    if (!isPrivate(box.value)) return;
+    event.preventDefault();
+    warn(alarm.dataset.privateKey);
+    say(alarm.dataset.privateKey);
+    box.focus();
+  });
+  number();
+}
 
 // A link to a problem goes to its line in the box.
 document.addEventListener("click", (event) => {
@@ -122,13 +190,13 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   const { xhr, target, requestConfig } = event.detail;
   const asked = new URL(requestConfig.path, location.href).pathname;
   if (xhr.responseURL && new URL(xhr.responseURL).pathname !== asked) {
-    // Signed out meanwhile: what came is the sign-in page. Load it as a page of its own.
+    // Signed out meanwhile: what came is the sign-in page. Load it as a page of its own, unless somebody is typing.
     event.detail.shouldSwap = false;
-    location.reload();
+    if (target !== verdict) location.reload();
     return;
   }
-  // Nothing new: leave the page alone, with what is selected or folded open in it.
-  if (shown.get(target.id) === xhr.responseText) event.detail.shouldSwap = false;
+  // Nothing new: leave the page alone, with what is selected or folded open in it. Only a verdict is always new.
+  if (target !== verdict && shown.get(target.id) === xhr.responseText) event.detail.shouldSwap = false;
   shown.set(target.id, xhr.responseText);
 });
 

@@ -1,12 +1,17 @@
 """Invented districts, people and what belongs to them."""
 
+import base64
+import hashlib
+
 import factory
+from django.utils import timezone
 
 from accounts import services
 from accounts.core.roles import Role
 from accounts.models import District, Membership, User
-from hosts.models import Host
+from hosts.models import Host, SignIn
 from ingest.models import Epoch, EpochFile
+from keys.models import AccountKey
 
 PASSWORD = "five-odd-words-for-tests"
 
@@ -97,3 +102,36 @@ class FileFactory(factory.django.DjangoModelFactory):
     sha256 = "0" * 64
     table = "students"
     added = 3
+
+
+class KeyFactory(factory.django.DjangoModelFactory):
+    """A stored key as an earlier portal may have taken it: of the text `line`, whatever is thought of it today."""
+
+    class Meta:
+        model = AccountKey
+
+    class Params:
+        line = "ssh-ed25519 AAAA"
+
+    account = factory.LazyAttribute(lambda _: DistrictFactory().sftp_account)
+    position = factory.LazyAttribute(lambda key: key.account.keys.count())
+    algorithm = factory.LazyAttribute(lambda key: key.line.split(" ", 2)[0])
+    blob = factory.LazyAttribute(lambda key: key.line.split(" ", 2)[1])
+    comment = factory.LazyAttribute(lambda key: "".join(key.line.split(" ", 2)[2:]))
+
+    @factory.lazy_attribute
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(base64.b64decode(self.blob)).digest()
+        return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+
+class SignInFactory(factory.django.DjangoModelFactory):
+    """A good sign-in, as the host's connection log told it."""
+
+    class Meta:
+        model = SignIn
+
+    host = factory.SubFactory(HostFactory)
+    at = factory.LazyFunction(timezone.now)
+    accepted = True
+    address = "198.51.100.7"

@@ -13,6 +13,7 @@ class Tool(StrEnum):
     TECHNICAL_SETTINGS = "technical settings"
     UPLOADS = "uploads"
     INGEST_HISTORY = "ingest history"
+    KEYS = "keys"
     PROPAGATION = "propagation"
     DISTRICTS = "districts"
     OUTBOX = "outbox"
@@ -51,22 +52,25 @@ RIGHTS: Mapping[Role, Mapping[Tool, str]] = {
         Tool.UPLOADS: "R",
     },
     Role.SUPPORT: {
-        Tool.TECHNICAL_SETTINGS: "R",
+        Tool.TECHNICAL_SETTINGS: "RAD",
         Tool.UPLOADS: "RW",
         Tool.INGEST_HISTORY: "RW",
+        Tool.KEYS: "RW",
         Tool.DISTRICTS: "R",
     },
     Role.OPS: {
-        Tool.TECHNICAL_SETTINGS: "R",
+        Tool.TECHNICAL_SETTINGS: "RAD",
         Tool.UPLOADS: "R",
         Tool.INGEST_HISTORY: "R",
+        Tool.KEYS: "R",
         Tool.PROPAGATION: "RW",
         Tool.DISTRICTS: "R",
     },
     Role.SYSTEM_ADMINISTRATOR: {
-        Tool.TECHNICAL_SETTINGS: "R",
+        Tool.TECHNICAL_SETTINGS: "RAD",
         Tool.UPLOADS: "RW",
         Tool.INGEST_HISTORY: "RW",
+        Tool.KEYS: "RW",
         Tool.PROPAGATION: "RW",
         Tool.DISTRICTS: "RWAD",
         Tool.OUTBOX: "R",

@@ -7,11 +7,12 @@ OpenSSH PROTOCOL.u2f (sk-).
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from keys.core.edwards import check_point
 from keys.core.errors import KeyProblem, Refusal
+from keys.core.nist import P256, P384, P521, Curve
 from keys.core.wire import Reader
 
 _SMALL_PRIMES = [n for n in range(3, 256, 2) if all(n % d for d in range(3, math.isqrt(n) + 1, 2))]
@@ -28,12 +29,15 @@ class Algorithm:
     fields: int
     label: str
     check: Callable[[Reader], int]
+    prefix: bytes = field(init=False)
+    """The beginning of every blob of this type: its name as an RFC 4251 string."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prefix", len(self.name).to_bytes(4, "big") + self.name.encode("ascii"))
 
 
-def refusal_for(name: str) -> KeyProblem | None:
-    """Why a key with this type name is not taken; None if it is one of the seven."""
-    if name in ALGORITHMS:
-        return None
+def refusal_for(name: str) -> KeyProblem:
+    """Why a key with this type name, which is none of the seven, is not taken."""
     if _CERTIFICATE.fullmatch(name):
         return Refusal.CERTIFICATE.error()
     return _REFUSED.get(name, Refusal.UNKNOWN_TYPE).error()
@@ -59,22 +63,19 @@ def _rsa(reader: Reader) -> int:
     return modulus.bit_length()
 
 
-def _ecdsa(curve: bytes, bits: int) -> Callable[[Reader], int]:
+def _ecdsa(curve: Curve) -> Callable[[Reader], int]:
     def check(reader: Reader) -> int:
-        _ecdsa_point(reader, curve, bits)
+        _nist_point(reader, curve)
         reader.end()
-        return bits
+        return curve.bits
 
     return check
 
 
-def _ecdsa_point(reader: Reader, curve: bytes, bits: int) -> None:
-    """The uncompressed form only, as sshd takes it; ``cryptography`` says whether it is on the curve."""
-    if reader.string() != curve:
+def _nist_point(reader: Reader, curve: Curve) -> None:
+    if reader.string() != curve.name:
         raise Refusal.BAD_CURVE.error()
-    point = reader.string()
-    if len(point) != 1 + 2 * ((bits + 7) // 8) or point[0] != 4:
-        raise Refusal.BAD_POINT.error()
+    curve.check_point(reader.string())
 
 
 def _ed25519(reader: Reader) -> int:
@@ -92,9 +93,9 @@ def _sk_ed25519(reader: Reader) -> int:
 
 
 def _sk_ecdsa(reader: Reader) -> int:
-    _ecdsa_point(reader, b"nistp256", 256)
+    _nist_point(reader, P256)
     _application(reader)
-    return 256
+    return P256.bits
 
 
 def _application(reader: Reader) -> None:
@@ -109,9 +110,9 @@ ALGORITHMS: Mapping[str, Algorithm] = MappingProxyType(
         algorithm.name: algorithm
         for algorithm in (
             Algorithm("ssh-rsa", 3, "RSA", _rsa),
-            Algorithm("ecdsa-sha2-nistp256", 3, "ECDSA P-256", _ecdsa(b"nistp256", 256)),
-            Algorithm("ecdsa-sha2-nistp384", 3, "ECDSA P-384", _ecdsa(b"nistp384", 384)),
-            Algorithm("ecdsa-sha2-nistp521", 3, "ECDSA P-521", _ecdsa(b"nistp521", 521)),
+            Algorithm("ecdsa-sha2-nistp256", 3, "ECDSA P-256", _ecdsa(P256)),
+            Algorithm("ecdsa-sha2-nistp384", 3, "ECDSA P-384", _ecdsa(P384)),
+            Algorithm("ecdsa-sha2-nistp521", 3, "ECDSA P-521", _ecdsa(P521)),
             Algorithm("ssh-ed25519", 2, "ED25519", _ed25519),
             Algorithm("sk-ssh-ed25519@openssh.com", 3, "ED25519-SK", _sk_ed25519),
             Algorithm("sk-ecdsa-sha2-nistp256@openssh.com", 4, "ECDSA-SK", _sk_ecdsa),

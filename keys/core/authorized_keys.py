@@ -1,14 +1,48 @@
 """The authorized_keys file of an account (sshd(8)): rendered from values, and read back strictly."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
 from keys.core.errors import KeyProblem
 from keys.core.publickey import PublicKey
+from keys.core.restrictions import UNRESTRICTED, Restrictions, restrictions_from
 from keys.core.wire import decoded
 
 HEADER = "# managed by SFTP Portal"
+_TOKEN = re.compile(r"[0-9a-f]{16,32}")
+_STAMPED = re.compile(
+    rf"{HEADER} \| set (?P<version>[1-9][0-9]{{0,18}}) \| (?P<token>{_TOKEN.pattern})".encode("ascii")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Which set of keys a file holds: its version, and a token that no other set ever had.
+
+    A portal put back to an older state sees by it that the host has a set which it does not know. Raises ValueError
+    for a version below 1 (or over 19 digits) and for a token that is not 16 to 32 lower-case hexadecimal digits.
+    """
+
+    version: int
+    token: str
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.version < 10**19 or not _TOKEN.fullmatch(self.token):
+            raise ValueError("a version from 1 on, and a token of 16 to 32 hexadecimal digits")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One key that is let in, and from where and until when."""
+
+    key: PublicKey
+    restrictions: Restrictions = UNRESTRICTED
+
+    def line(self) -> str:
+        """One line of the file, no line end: options only for a key that has restrictions."""
+        return f"{self.restrictions.options()} {self.key.line()}".lstrip()
 
 
 class LineKind(Enum):
@@ -21,18 +55,18 @@ class LineKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line as it stands, from 1. ``key`` is there only if the line is exactly what we render for it."""
+    """A line as it stands, from 1. ``entry`` is there only if the line is exactly what we render for it."""
 
     number: int
     kind: LineKind
     raw: bytes
-    key: PublicKey | None = None
+    entry: Entry | None = None
 
 
-def render(keys: Iterable[PublicKey]) -> bytes:
+def render(entries: Iterable[PublicKey | Entry], stamp: Stamp | None = None) -> bytes:
     """The whole file: our header, then one line a key, each ended by LF. Without keys it lets nobody in."""
-    lines = [HEADER, *(key.line() for key in keys)]
-    return "".join(f"{line}\n" for line in lines).encode("utf-8")
+    header = f"{HEADER} | set {stamp.version} | {stamp.token}" if stamp else HEADER
+    return "".join(f"{line}\n" for line in (header, *(entry.line() for entry in entries))).encode("utf-8")
 
 
 def read(content: bytes) -> tuple[Line, ...]:
@@ -44,24 +78,40 @@ def read(content: bytes) -> tuple[Line, ...]:
     return (*read_lines, *unended)
 
 
+def stamp_of(content: bytes) -> Stamp | None:
+    """The stamp in a file's first line; None if the file is not ours, or from before there were stamps."""
+    header, end, _ = content.partition(b"\n")
+    found = _STAMPED.fullmatch(header) if end else None
+    return Stamp(int(found["version"]), found["token"].decode("ascii")) if found else None
+
+
+def entries_in(lines: Iterable[Line]) -> tuple[Entry, ...]:
+    """The keys that a file lets in as we understand it, with their restrictions: its own lines only."""
+    return tuple(line.entry for line in lines if line.entry is not None)
+
+
 def keys_in(lines: Iterable[Line]) -> tuple[PublicKey, ...]:
-    """The keys that a file lets in as we understand it: its own lines only."""
-    return tuple(line.key for line in lines if line.key is not None)
+    """The keys of ``entries_in``."""
+    return tuple(entry.key for entry in entries_in(lines))
 
 
 def _read_line(number: int, raw: bytes) -> Line:
-    if number == 1 and raw == HEADER.encode("ascii"):
+    if number == 1 and (raw == HEADER.encode("ascii") or _STAMPED.fullmatch(raw)):
         return Line(number, LineKind.HEADER, raw)
-    key = _key_in(raw)
-    return Line(number, LineKind.KEY if key else LineKind.FOREIGN, raw, key)
+    entry = _entry_in(raw)
+    return Line(number, LineKind.KEY if entry else LineKind.FOREIGN, raw, entry)
 
 
-def _key_in(raw: bytes) -> PublicKey | None:
-    words = raw.decode("utf-8", "replace").split(" ", 2)
-    if len(words) < 2:
+def _entry_in(raw: bytes) -> Entry | None:
+    """The entry that is rendered as exactly these bytes."""
+    text = raw.decode("utf-8", "replace")
+    options, _, rest = text.partition(" ") if text.startswith("restrict") else ("", "", text)
+    restrictions = restrictions_from(options) if options else UNRESTRICTED
+    words = rest.split(" ", 2)
+    if restrictions is None or len(words) < 2:
         return None
     try:
-        key = PublicKey.from_blob(decoded(words[1]), "".join(words[2:]))
+        entry = Entry(PublicKey.from_blob(decoded(words[1]), "".join(words[2:])), restrictions)
     except KeyProblem:
         return None
-    return key if key.line().encode("utf-8") == raw else None
+    return entry if entry.line().encode("utf-8") == raw else None

@@ -8,8 +8,19 @@ COMMENT_LENGTH = 255
 _BLANKS = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _INVISIBLE = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]")
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_MAIL_QUOTING = re.compile(r"(?:> ?){1,9}")
-_QUOTES = frozenset({'""', "''", "``", "\u201c\u201d", "\u2018\u2019", "\u201e\u201c", "\u00ab\u00bb"})
+_MAIL_QUOTING = re.compile(r" *(?:> ?){1,9}")
+_QUOTES = frozenset(
+    {
+        *('""', "''", "``", "\u00b4\u00b4", "\u201c\u201d", "\u201c\u201c", "\u201d\u201d", "\u201e\u201c"),
+        *("\u201e\u201d", "\u2018\u2019", "\u2018\u2018", "\u2019\u2019", "\u201a\u2018", "\u201a\u2019"),
+        *("\u00ab\u00bb", "\u00bb\u00ab", "\u2039\u203a", "\u203a\u2039", "\u300c\u300d"),
+    }
+)
+_OPENING = frozenset(pair[0] for pair in _QUOTES)
+_MOST_QUOTES = 3
+_MISREAD_MARK = "\u00ef\u00bb\u00bf"  # a byte order mark that was read as Windows-1252
+_UTF16_SHARE = 3
+_MOST_LAYERS_OF_QUOTES = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +34,8 @@ class Line:
 
 def text_from(content: bytes) -> str:
     """The text of a file as editors save it: UTF-8, UTF-16 (with or without its mark) or Windows-1252."""
+    if content.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return content.decode("utf-32", "replace")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16", "replace")
     if content[1:8:2] == bytes(4):
@@ -50,15 +63,25 @@ def forbidden_lines(text: str) -> list[int]:
 def visible(text: str) -> str:
     """Without anything that does not show: what a person who reads the paste would see."""
     shown = _FORBIDDEN.sub("", text)
-    return shown if shown.isascii() else _INVISIBLE.sub("", shown)
+    if shown.isascii():
+        return shown
+    return "".join(
+        character for character in _INVISIBLE.sub("", shown) if character.isprintable() or character.isspace()
+    )
+
+
+def is_read_as_bytes(text: str) -> bool:
+    """Whether this is UTF-16 whose bytes were taken for characters: about every second one is a zero byte."""
+    return text.count("\0") * _UTF16_SHARE > len(text)
 
 
 def lines_from(text: str) -> list[Line]:
     """The lines of a paste, without mail quoting and without quotes round a line or the whole."""
     plain = text.replace("\t", " ")
     if not plain.isascii():
-        plain = _BLANKS.sub(" ", _INVISIBLE.sub("", plain))
-    return [_line(number, raw) for number, raw in enumerate(_unquoted_whole(split_lines(plain)), 1)]
+        plain = _BLANKS.sub(" ", _INVISIBLE.sub("", plain)).removeprefix(_MISREAD_MARK)
+    raws = [_without_mail_quoting(raw) for raw in split_lines(plain)]
+    return [_line(number, raw) for number, raw in enumerate(_unquoted_whole(raws), 1)]
 
 
 def comment_from(text: str) -> str:
@@ -81,27 +104,38 @@ def count_lines(text: str) -> int:
     return 1 + text.count("\n") + text.count("\r") - text.count("\r\n")
 
 
+def _without_mail_quoting(raw: str) -> str:
+    quoting = _MAIL_QUOTING.match(raw) if ">" in raw else None
+    return raw[quoting.end() :] if quoting else raw
+
+
 def _line(number: int, raw: str) -> Line:
-    quoting = _MAIL_QUOTING.match(raw)
-    if quoting:
-        raw = raw[quoting.end() :]
     text = raw.strip(" ")
-    if _is_quoted(text):
-        raw = text[1:-1]
-        text = raw.strip(" ")
+    if text[:1] in _OPENING:
+        for _ in range(_MOST_QUOTES):
+            if _is_quoted(text):
+                raw = text[1:-1]
+                text = raw.strip(" ")
     return Line(number, raw, text)
 
 
 def _unquoted_whole(raws: list[str]) -> list[str]:
     """Without quotes that open in the first line and close in another, the last."""
-    written = [index for index, raw in enumerate(raws) if raw.strip(" ")]
-    if len(written) < 2:
+    first = next((index for index, raw in enumerate(raws) if raw.strip(" ")), 0)
+    last = next((index for index in range(len(raws) - 1, first, -1) if raws[index].strip(" ")), first)
+    if first == last:
         return raws
-    first, last = raws[written[0]].lstrip(" "), raws[written[-1]].rstrip(" ")
-    if _is_quoted(first[0] + last[-1]) and not _is_quoted(first.rstrip(" ")):
-        raws[written[0]], raws[written[-1]] = first[1:], last[:-1]
+    opening, closing = raws[first].lstrip(" "), raws[last].rstrip(" ")
+    is_open = _is_quoted(opening[0] + closing[-1]) and not _is_quoted(opening.rstrip(" "))
+    if is_open and not opening.startswith("```"):
+        raws[first], raws[last] = opening[1:], closing[:-1]
     return raws
 
 
 def _is_quoted(text: str) -> bool:
-    return len(text) > 1 and text[0] + text[-1] in _QUOTES
+    return len(text) > 1 and text[0] + text[-1] in _QUOTES and not _is_fence(text)
+
+
+def _is_fence(text: str) -> bool:
+    """Whether a line only opens or closes a code block."""
+    return text.startswith("```") and not text.strip("`")

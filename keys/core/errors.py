@@ -3,7 +3,7 @@
 No sentence here ever takes in text from a paste: a private key might be part of it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, unique
 
 NEW_PAIR = "Make a new pair with `ssh-keygen -t ed25519` (PuTTYgen: type EdDSA) and paste its public key."
@@ -21,7 +21,7 @@ class Problem:
 
     def at(self, line: int | None) -> "Problem":
         """The same problem, at a line of the paste."""
-        return replace(self, line=line)
+        return Problem(self.code, self.message, self.hint, line)
 
 
 class KeyProblem(Exception):
@@ -98,6 +98,16 @@ class Refusal(Reason):
         "There is a control character in this line, which no public key contains.",
         "Copy the key again from a plain text editor such as Notepad, not from a word processor.",
     )
+    UTF16 = (
+        "utf-16",
+        "This is a file in the UTF-16 encoding, as PowerShell and Notepad write it, read the wrong way.",
+        "Choose or drop the file itself on the box, or open it in Notepad, copy all of it, and paste it again.",
+    )
+    DOCUMENT = (
+        "document",
+        "This is a picture or a document, not the text of a public key.",
+        COPY_AGAIN,
+    )
 
     # Not a public key at all
     NOT_A_KEY = (
@@ -163,6 +173,16 @@ class Refusal(Reason):
         "There is other text before the key.",
         "Remove everything before the key type, so that the line begins for example with ssh-ed25519.",
     )
+    TWO_KEYS_IN_LINE = (
+        "two-keys-in-line",
+        "There is a second key where the comment of this one should be.",
+        "Put each key on a line of its own.",
+    )
+    TYPE_SPELLING = (
+        "type-spelling",
+        "The type at the beginning of this key is not written as it should be.",
+        "Types are written in small letters with plain hyphens, for example ssh-rsa. " + COPY_AGAIN,
+    )
     TYPE_MISSING = (
         "type-missing",
         "The first word of this key is missing, the one that says its type.",
@@ -171,7 +191,7 @@ class Refusal(Reason):
     KEY_PART = (
         "key-part",
         "This is a piece of a key whose beginning is missing.",
-        COPY_AGAIN,
+        "If it comes from a private key file, make a new pair. Otherwise: " + COPY_AGAIN,
     )
     TRUNCATED = (
         "truncated",
@@ -283,11 +303,6 @@ class Refusal(Reason):
         "This security key was made for something other than SSH.",
         "Make one for SSH with `ssh-keygen -t ed25519-sk`.",
     )
-    REJECTED = (
-        "rejected",
-        "This key cannot be read. It may have been changed.",
-        COPY_AGAIN,
-    )
 
     # Policy
     RSA_TOO_SHORT = (
@@ -299,6 +314,63 @@ class Refusal(Reason):
         "rsa-too-long",
         "This RSA key has {bits} bits. At most {maximum} can be used.",
         "Make a new pair: `ssh-keygen -t ed25519`, or `ssh-keygen -t rsa -b 4096` if it must be RSA.",
+    )
+
+    # Known to be weak: the private key can be had from the public one
+    WEAK_KNOWN = (
+        "weak-known",
+        "The private half of this key has been published. Anybody can sign in with it.",
+        "Stop using this key everywhere. " + NEW_PAIR,
+    )
+    WEAK_SMALL_FACTORS = (
+        "weak-small-factors",
+        "The modulus of this RSA key has a small factor, so anybody can work out its private half.",
+        "If a character was changed on the way, copy the key again. Otherwise stop using it. " + NEW_PAIR,
+    )
+    WEAK_PRIME = (
+        "weak-prime",
+        "The modulus of this RSA key is not the product of two primes, so anybody can work out its private half.",
+        "If a character was changed on the way, copy the key again. Otherwise stop using it. " + NEW_PAIR,
+    )
+    WEAK_ROCA = (
+        "weak-roca",
+        "This RSA key was made by a chip with a flaw (ROCA, CVE-2017-15361), so its private half can be worked out.",
+        "Make a new key on a computer, not on that card. " + NEW_PAIR,
+    )
+    WEAK_FERMAT = (
+        "weak-fermat",
+        "The two primes of this RSA key are too close together, so anybody can work out its private half.",
+        "The program that made it has a flaw: use another one. " + NEW_PAIR,
+    )
+    WEAK_WIENER = (
+        "weak-wiener",
+        "The private exponent of this RSA key is too small, so anybody can work it out.",
+        "The program that made it has a flaw: use another one. " + NEW_PAIR,
+    )
+    WEAK_PATTERN = (
+        "weak-pattern",
+        "The modulus of this RSA key repeats itself, which no good key does.",
+        "The program that made it has a flaw: use another one. " + NEW_PAIR,
+    )
+    WEAK_POLYNOMIAL = (
+        "weak-polynomial",
+        "The modulus of this RSA key is full of zeros, so its private half can be worked out.",
+        "The program that made it has a flaw: use another one. " + NEW_PAIR,
+    )
+    WEAK_BIAS = (
+        "weak-bias",
+        "The modulus of this RSA key is far from random, which no good key is.",
+        "The program that made it has a flaw: use another one. " + NEW_PAIR,
+    )
+    WEAK_SHARED_PRIMES = (
+        "weak-shared-primes",
+        "This RSA key shares a prime with another key, so anybody who knows both can work out its private half.",
+        "The device that made it had too little randomness: use another one. " + NEW_PAIR,
+    )
+    WEAK_XZ = (
+        "weak-xz",
+        "This key is built as a command to the xz back door (CVE-2024-3094) and serves no other end.",
+        "Find out where it comes from before you use anything of that kind. " + NEW_PAIR,
     )
 
 

@@ -1,14 +1,29 @@
 """One pasted text -> keys, and everything a person should know about it."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from keys.core.characters import COMMENT_LENGTH, Line, count_lines, forbidden_lines, lines_from, tidy
+from keys.core.characters import (
+    COMMENT_LENGTH,
+    Line,
+    count_lines,
+    forbidden_lines,
+    is_read_as_bytes,
+    lines_from,
+    tidy,
+)
 from keys.core.errors import KeyProblem, Note, Problem, Refusal
 from keys.core.formats import FORMS, Found, Taken
 from keys.core.formats.private import private_key_lines
-from keys.core.policy import Policy, advise, judge
+from keys.core.plain import plain_keys
+from keys.core.policy import Policy, advise, judge, weaknesses
 from keys.core.publickey import PublicKey
+
+# The base64 of the first bytes of a blob, whatever its type.
+_SECOND_KEY = re.compile(r"AAAA[A-P].(?:NzaC1|NrL[WX]|VjZHNh)[A-Za-z0-9+/]{16}")
+# How a picture, a PDF, a word processor's file and an archive begin.
+_DOCUMENTS = ("\x89PNG", "\u2030PNG", "\ufffdPNG", "\xff\xd8\xff", "GIF8", "%PDF-", "{\\rtf", "PK\x03\x04")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +45,21 @@ class Paste:
 
 
 def parse_paste(text: str, policy: Policy = Policy()) -> Paste:  # noqa: B008 (a frozen value)
-    """Read whatever somebody pasted. Never raises; an empty text is accepted and has no keys."""
+    """Read whatever somebody pasted. Never raises; an empty text is accepted and has no keys.
+
+    A paste that has no other problem is also put to ``policy.weak``, if there is one: that takes milliseconds a key.
+    """
+    plain = plain_keys(text, policy.maximum_keys) if len(text) <= policy.maximum_paste_bytes else None
+    if plain is None:
+        return _read_at_length(text, policy)
+    gathering = _Gathering(policy)
+    for key, line in plain:
+        gathering.add_key(key, line)
+    return gathering.paste()
+
+
+def _read_at_length(text: str, policy: Policy) -> Paste:
+    """By the forms that people paste; a private key is looked for before anything else is."""
     private = private_key_lines(text)
     if private:
         problems = [Refusal.PRIVATE_KEY.problem(line) for line in private]
@@ -54,6 +83,10 @@ def _unreadable(text: str, policy: Policy) -> list[Problem]:
     count = count_lines(text)
     if count > policy.maximum_paste_lines:
         return [Refusal.TOO_MANY_LINES.problem(count=count, most=policy.maximum_paste_lines)]
+    if text.startswith(_DOCUMENTS):
+        return [Refusal.DOCUMENT.problem()]
+    if is_read_as_bytes(text):
+        return [Refusal.UTF16.problem()]
     return [Refusal.CONTROL_CHARACTER.problem(number) for number in forbidden_lines(text)]
 
 
@@ -64,6 +97,10 @@ def _taken(lines: Sequence[Line]) -> Iterator[Taken]:
         taken = next(taken for form in FORMS if (taken := form(lines, at)) is not None)
         yield taken
         at += taken.lines
+
+
+def _in_order(problems: list[Problem]) -> list[Problem]:
+    return sorted(problems, key=lambda problem: problem.line or 0) if len(problems) > 1 else problems
 
 
 def _listed(problems: list[Problem], policy: Policy) -> tuple[Problem, ...]:
@@ -90,6 +127,19 @@ class _Gathering:
         for found in taken.found:
             self._add_found(found)
 
+    def add_key(self, key: PublicKey, line: int) -> bool:
+        """Whether it was taken: a key that is here already is not, nor is one that the policy refuses."""
+        if self._is_known(key.blob, line):
+            return False
+        refused = judge(key, self.policy)
+        if refused:
+            self.problems += [problem.at(line) for problem in refused]
+            return False
+        self.lines[key.blob] = line
+        self.keys.append(key)
+        self.notes += [advice.at(line) for advice in advise(key, self.policy)]
+        return True
+
     @property
     def is_full(self) -> bool:
         """Whether there is more than a person wants to be told, so that reading on is idle."""
@@ -101,35 +151,37 @@ class _Gathering:
         if len(self.keys) > most:
             line = self.lines[self.keys[most].blob]
             self.problems.append(Refusal.TOO_MANY_KEYS.problem(line, most=most))
-        problems = sorted(self.problems, key=lambda problem: problem.line or 0)
+        if self.policy.weak is not None and not self.problems:
+            self.problems += self._weaknesses()
         return Paste(
             keys=tuple(self.keys),
-            problems=_listed(problems, self.policy),
-            notes=tuple(sorted(self.notes, key=lambda note: note.line or 0)),
-            lines=tuple(self.lines[key.blob] for key in self.keys),
+            problems=_listed(_in_order(self.problems), self.policy),
+            notes=tuple(_in_order(self.notes)),
+            lines=tuple(self.lines.values()),
         )
 
     def _add_found(self, found: Found) -> None:
-        if found.blob in self.lines:
-            self.notes.append(Note.DUPLICATE.problem(found.line))
-            return
         try:
+            if _SECOND_KEY.search(tidy(found.comment)):
+                raise Refusal.TWO_KEYS_IN_LINE.error()
+            if self._is_known(found.blob, found.line):
+                return
             key = _key_from(found)
         except KeyProblem as error:
             self.problems.append(error.problem.at(found.line))
             return
-        self._add_key(key, found)
-
-    def _add_key(self, key: PublicKey, found: Found) -> None:
-        refused = judge(key, self.policy)
-        self.problems += (problem.at(found.line) for problem in refused)
-        if refused:
-            return
-        self.lines[key.blob] = found.line
-        self.keys.append(key)
-        if len(tidy(found.comment)) > COMMENT_LENGTH:
+        if self.add_key(key, found.line) and len(tidy(found.comment)) > COMMENT_LENGTH:
             self.notes.append(Note.COMMENT_SHORTENED.problem(found.line, most=COMMENT_LENGTH))
-        self.notes += (advice.at(found.line) for advice in advise(key, self.policy))
+
+    def _weaknesses(self) -> Iterator[Problem]:
+        for key in self.keys:
+            yield from (problem.at(self.lines[key.blob]) for problem in weaknesses(key, self.policy))
+
+    def _is_known(self, blob: bytes, line: int) -> bool:
+        if blob not in self.lines:
+            return False
+        self.notes.append(Note.DUPLICATE.problem(line))
+        return True
 
     def _told_once(self, note: Problem) -> bool:
         left_out = Note.LINES_LEFT_OUT.code

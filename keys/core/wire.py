@@ -1,6 +1,7 @@
 """Reading base64 and the data types of RFC 4251 section 5, strictly: one value, one spelling."""
 
 import base64
+import binascii
 import re
 
 from keys.core.errors import Refusal
@@ -12,23 +13,30 @@ _CHARACTERS = re.compile(r"[A-Za-z0-9+/=]*")
 
 def decoded(text: str) -> bytes:
     """The bytes of canonical base64 (RFC 4648 section 4, padded). Raises KeyProblem."""
+    try:
+        blob = binascii.a2b_base64(text)
+    except ValueError:
+        raise _spelling(text).error() from None
+    # The text that these bytes have is the only one that is taken, so a lenient decoder does no harm.
+    if not text or encoded(blob) != text:
+        raise _spelling(text).error()
+    return blob
+
+
+def _spelling(text: str) -> Refusal:
+    """What is wrong with base64 that is not canonical."""
     if not _CHARACTERS.fullmatch(text):
-        raise Refusal.BAD_BASE64.error()
+        return Refusal.BAD_BASE64
     body = text.rstrip("=")
     missing = -len(body) % 4 - (len(text) - len(body))
     if "=" in body or missing < 0:
-        raise Refusal.BAD_PADDING.error()
-    if missing or not text:
-        raise Refusal.TRUNCATED.error()
-    blob = base64.b64decode(text)
-    if encoded(blob) != text:
-        raise Refusal.NOT_CANONICAL.error()
-    return blob
+        return Refusal.BAD_PADDING
+    return Refusal.TRUNCATED if missing or not text else Refusal.NOT_CANONICAL
 
 
 def encoded(blob: bytes) -> str:
     """The one base64 text of some bytes."""
-    return base64.b64encode(blob).decode("ascii")
+    return binascii.b2a_base64(blob, newline=False).decode("ascii")
 
 
 def encoded_length(text: str, fields: int) -> int | None:
@@ -72,14 +80,18 @@ class Reader:
 
     __slots__ = ("_blob", "_offset")
 
-    def __init__(self, blob: bytes) -> None:
+    def __init__(self, blob: bytes, offset: int = 0) -> None:
         self._blob = blob
-        self._offset = 0
+        self._offset = offset
 
     def string(self) -> bytes:
         """RFC 4251 ``string``: a 4-byte length and that many bytes."""
-        length = int.from_bytes(self._bytes(4), "big")
-        return self._bytes(length)
+        start = self._offset + 4
+        end = start + int.from_bytes(self._blob[self._offset : start], "big")
+        if end > len(self._blob) or start > len(self._blob):
+            raise Refusal.TRUNCATED.error()
+        self._offset = end
+        return self._blob[start:end]
 
     def positive(self) -> int:
         """RFC 4251 ``mpint`` above zero, without a needless leading zero byte."""
@@ -93,10 +105,3 @@ class Reader:
         """Nothing may follow."""
         if self._offset != len(self._blob):
             raise Refusal.TRAILING.error()
-
-    def _bytes(self, count: int) -> bytes:
-        taken = self._blob[self._offset : self._offset + count]
-        if len(taken) < count:
-            raise Refusal.TRUNCATED.error()
-        self._offset += count
-        return taken

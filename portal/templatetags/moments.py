@@ -53,6 +53,14 @@ def clock(value: datetime | str | None) -> str:
 
 
 @register.filter
+def exact(value: datetime) -> str:
+    """The clock time to the second, with its zone; with the day if it is not today."""
+    local, today = timezone.localtime(value), timezone.localtime()
+    day = "" if local.date() == today.date() else f"{local.day} {local:%b} "
+    return f"{day}{local:%H:%M:%S %Z}"
+
+
+@register.filter
 def aloud(fingerprint: str) -> str:
     """A fingerprint in groups of four that can be read out over the telephone."""
     name, _, rest = fingerprint.partition(":")

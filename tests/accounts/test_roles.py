@@ -15,8 +15,14 @@ def test_the_table_uses_the_four_rights_only() -> None:
 
 
 @pytest.mark.parametrize("role", [role for role in Role if role is not Role.DISTRICT_ADMINISTRATOR])
-def test_only_a_district_administrator_may_change_keys(role: Role) -> None:
+def test_only_a_district_administrator_may_name_and_restrict_keys(role: Role) -> None:
     assert not may(role, Tool.TECHNICAL_SETTINGS, Right.WRITE)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_keys_are_added_and_removed_by_administrators_and_staff_only(role: Role) -> None:
+    told = {may(role, Tool.TECHNICAL_SETTINGS, right) for right in (Right.ADD, Right.DELETE)}
+    assert told == {role is not Role.DISTRICT_VIEWER}
 
 
 def test_a_district_administrator_may_change_keys() -> None:
@@ -24,6 +30,6 @@ def test_a_district_administrator_may_change_keys() -> None:
 
 
 @pytest.mark.parametrize("role", DISTRICT_ROLES)
-@pytest.mark.parametrize("tool", [Tool.INGEST_HISTORY, Tool.PROPAGATION, Tool.DISTRICTS, Tool.OUTBOX, Tool.AUDIT_LOG])
+@pytest.mark.parametrize("tool", [tool for tool in Tool if tool not in (Tool.TECHNICAL_SETTINGS, Tool.UPLOADS)])
 def test_districts_have_no_staff_tool(role: Role, tool: Tool) -> None:
     assert not any(may(role, tool, right) for right in Right)

@@ -6,13 +6,18 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
+from datetime import timedelta
 
 import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 django.setup()
 
+from django.conf import settings  # noqa: E402
+from django.contrib.sessions.backends.db import SessionStore  # noqa: E402
+from django.contrib.sessions.models import Session  # noqa: E402
 from django.db import close_old_connections  # noqa: E402
+from django.utils import timezone  # noqa: E402
 
 from accounts import audit, services  # noqa: E402
 from accounts.core.roles import Role  # noqa: E402
@@ -20,8 +25,11 @@ from accounts.models import AuditEntry, District, OutboxMessage, User  # noqa: E
 from hosts.models import SignIn  # noqa: E402
 from ingest.models import Epoch, EpochFile, Finding, Record, StepTime  # noqa: E402
 from keys.models import KeyFile, PropagationRun  # noqa: E402
+from keys.nightly import retire_due  # noqa: E402
+from keys.propagation import push_one  # noqa: E402
 from keys.selectors import next_hourly_run  # noqa: E402
 from keys.services import keys_save, run_want  # noqa: E402
+from keys.sets import By  # noqa: E402
 
 CLOCK = re.compile(r"^(Started|Finished): .*$", re.MULTILINE)
 PASSWORD = "five-odd-words-for-tests"
@@ -48,7 +56,25 @@ def save_keys(slug: str, text: str) -> None:
     made = District.objects.get(slug=slug)
     actor = User.objects.filter(memberships__district=made).first() or User.objects.first()
     version = made.sftp_account.key_file.version
-    keys_save(made.sftp_account, text, seen_version=version, actor=actor)
+    keys_save(made.sftp_account, text, seen_version=version, by=By(actor))
+
+
+def retire(days: int) -> int:
+    """Retires replaced keys as if so many days had gone by; how many accounts it changed."""
+    changed = retire_due(timezone.now() + timedelta(days=days))
+    for account in changed:
+        push_one(account)
+    return len(changed)
+
+
+def sign_ins_grow_old() -> None:
+    """Makes everybody's last sign-in older than a change of keys allows."""
+    for row in Session.objects.all():
+        session = SessionStore(row.session_key)
+        for record in session.get("account_authentication_methods", []):
+            record["at"] -= settings.FRESH_SIGN_IN_SECONDS
+        session.modified = True
+        session.save()
 
 
 def key_file(slug: str) -> dict[str, object]:
@@ -151,6 +177,8 @@ CALLS: dict[str, Callable[..., object]] = {
         person,
         district,
         save_keys,
+        retire,
+        sign_ins_grow_old,
         key_file,
         key_files,
         runs,

@@ -1,11 +1,16 @@
 """The file on the host: rendered from values, read back strictly."""
 
 import base64
+from datetime import UTC, datetime
+from ipaddress import ip_network
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from keys.core.authorized_keys import HEADER, LineKind, keys_in, read, render
+from keys.core.authorized_keys import HEADER, Entry, LineKind, Stamp, entries_in, keys_in, read, render, stamp_of
 from keys.core.publickey import PublicKey
+from keys.core.restrictions import Restrictions
 from tests.keys import samples
 
 KEYS = tuple(
@@ -13,6 +18,10 @@ KEYS = tuple(
     for words in map(samples.words, samples.TYPES)
 )
 ED25519 = KEYS[0].line().encode("ascii")
+FROM = Restrictions((ip_network("198.51.100.0/24"), ip_network("2001:db8::/32")))
+UNTIL = Restrictions(expires=datetime(2027, 6, 30, 23, 59, 59, tzinfo=UTC))
+BOTH = Restrictions(FROM.networks, UNTIL.expires)
+STAMP = Stamp(17, "3f9c0a4455667788")
 
 
 def kinds(content: bytes) -> list[LineKind]:
@@ -37,7 +46,80 @@ def test_what_was_rendered_is_read_back() -> None:
 
 
 def test_ssh_keygen_reads_what_was_rendered() -> None:
-    assert samples.fingerprints(render(KEYS)) == [key.fingerprint for key in KEYS]
+    entries = [Entry(key, restrictions) for key in KEYS for restrictions in (Restrictions(), FROM, UNTIL, BOTH)]
+    assert samples.fingerprints(render(entries, STAMP)) == [entry.key.fingerprint for entry in entries]
+
+
+def test_options_stand_before_a_restricted_key_only() -> None:
+    content = render([Entry(KEYS[0]), Entry(KEYS[0], BOTH)])
+    assert content.splitlines()[1:] == [
+        ED25519,
+        b'restrict,from="198.51.100.0/24,2001:db8::/32",expiry-time="20270630235959Z" ' + ED25519,
+    ]
+
+
+def test_restrictions_are_read_back_with_their_key() -> None:
+    entries = (Entry(KEYS[0], FROM), Entry(KEYS[1]), Entry(KEYS[2], UNTIL), Entry(KEYS[3], BOTH))
+    lines = read(render(entries, STAMP))
+    assert entries_in(lines) == entries
+    assert keys_in(lines) == KEYS[:4]
+
+
+def test_a_key_whose_comment_says_restrict_has_no_restrictions() -> None:
+    key = PublicKey.from_blob(KEYS[0].blob, 'restrict,from="198.51.100.0/24" x')
+    assert entries_in(read(render([key]))) == (Entry(key),)
+
+
+def test_a_stamp_stands_in_the_first_line_and_is_read_back() -> None:
+    content = render(KEYS, STAMP)
+    assert content.splitlines()[0] == b"# managed by SFTP Portal | set 17 | 3f9c0a4455667788"
+    assert stamp_of(content) == STAMP
+    assert kinds(content) == [LineKind.HEADER, *[LineKind.KEY] * len(KEYS)]
+
+
+@settings(deadline=None)
+@given(st.builds(Stamp, st.integers(1, 10**19 - 1), st.text("0123456789abcdef", min_size=16, max_size=32)))
+def test_every_stamp_comes_back_as_it_was_written(stamp: Stamp) -> None:
+    assert stamp_of(render([], stamp)) == stamp
+
+
+STAMPED = render([], STAMP)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        render(KEYS),
+        STAMPED[:-1],
+        STAMPED.replace(b"\n", b"\r\n"),
+        b"\n" + STAMPED,
+        b" " + STAMPED,
+        b"\xef\xbb\xbf" + STAMPED,
+        render(KEYS) + STAMPED,
+        STAMPED.replace(b"17", b"017"),
+        STAMPED.replace(b"17", b"0"),
+        STAMPED.replace(b"17", b"-1"),
+        STAMPED.replace(b"17", "１７".encode()),
+        STAMPED.replace(b"17", b"1" * 20),
+        STAMPED.replace(b"3f9c", b"3F9C"),
+        STAMPED.replace(b"3f9c0a4455667788", b"3f9c0a445566778"),
+        STAMPED.replace(b"3f9c0a4455667788", b"0" * 33),
+        STAMPED.replace(b"\n", b" \n"),
+        STAMPED.replace(b" | ", b"|"),
+    ],
+)
+def test_a_stamp_that_we_would_not_write_is_none(content: bytes) -> None:
+    assert stamp_of(content) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "token"),
+    [(0, "0" * 16), (10**19, "0" * 16), (1, "0" * 15), (1, "0" * 33), (1, "G" * 16), (1, "0" * 16 + "\n")],
+)
+def test_a_stamp_that_could_not_be_read_back_does_not_exist(version: int, token: str) -> None:
+    with pytest.raises(ValueError, match="a version"):
+        Stamp(version, token)
 
 
 def test_a_comment_beyond_ascii_is_read_back() -> None:
@@ -51,6 +133,15 @@ FOREIGN = {
     "the header again": HEADER.encode("ascii"),
     "options": b'from="192.0.2.0/24" ' + ED25519,
     "restrict": b"restrict " + ED25519,
+    "an option more": b'restrict,pty,from="192.0.2.0/24" ' + ED25519,
+    "a network with host bits": b'restrict,from="192.0.2.7/24" ' + ED25519,
+    "a network written otherwise": b'restrict,from="2001:DB8::/32" ' + ED25519,
+    "a time in the host's zone": b'restrict,expiry-time="20270630235959" ' + ED25519,
+    "options in another order": b'restrict,expiry-time="20270630235959Z",from="192.0.2.0/24" ' + ED25519,
+    "two blanks behind options": UNTIL.options().encode() + b"  " + ED25519,
+    "options twice": UNTIL.options().encode() + b" " + UNTIL.options().encode() + b" " + ED25519,
+    "options alone": UNTIL.options().encode(),
+    "a stamp further down": b"# managed by SFTP Portal | set 17 | 3f9c0a4455667788",
     "cert-authority": b"cert-authority " + ED25519,
     "a leading blank": b" " + ED25519,
     "two blanks": ED25519.replace(b" ", b"  ", 1),

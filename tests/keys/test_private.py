@@ -4,84 +4,33 @@ They are made here with the real programs, so that none lies in the repository.
 """
 
 import base64
+import html
+import json
 import re
-import subprocess
+import textwrap
+import urllib.parse
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from keys.core.characters import text_from
 from keys.core.formats.private import private_key_lines
 from keys.core.parse import parse_paste
-from tests.keys import samples
+from tests.keys import private_keys, samples
+from tests.keys.private_keys import KINDS
 
-PASSPHRASE = "correct horse"
-
-
-def run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True)
+# What stands in these between the headers is encrypted, and nothing tells it from any other base64.
+BARE = ("pem-rsa-passphrase", "ppk-v3-passphrase")
 
 
-def keygen(folder: Path, *options: str, passphrase: str = "") -> str:
-    file = folder / "key"
-    run("ssh-keygen", "-q", "-N", passphrase, "-C", "dana", "-f", str(file), *options)
-    return file.read_text("ascii")
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
-def keygen_with_passphrase(folder: Path, *options: str) -> str:
-    return keygen(folder, *options, passphrase=PASSPHRASE)
-
-
-def puttygen(folder: Path, *options: str) -> str:
-    keygen(folder, "-t", "rsa", "-b", "2048")
-    (folder / "phrase").write_text(PASSPHRASE if "--protected" in options else "", "ascii")
-    rest = [option for option in options if option != "--protected"]
-    out = folder / "out"
-    phrase = str(folder / "phrase")
-    run("puttygen", str(folder / "key"), *rest, "--new-passphrase", phrase, "-o", str(out))
-    return out.read_text("ascii")
-
-
-def openssl(folder: Path, *options: str) -> str:
-    out = folder / "out"
-    size = ("1024",) if options[0] == "dsaparam" else ()
-    run("openssl", *options, "-out", str(out), *size)
-    return out.read_text("ascii")
-
-
-def openssl_encrypted(folder: Path, *options: str) -> str:
-    plain, out = folder / "plain", folder / "out"
-    run("openssl", "genpkey", "-algorithm", "ed25519", "-out", str(plain))
-    run("openssl", "pkcs8", "-topk8", "-in", str(plain), "-out", str(out), *options, "-passout", "pass:" + PASSPHRASE)
-    return out.read_text("ascii")
-
-
-KINDS: dict[str, tuple[Callable[..., str], tuple[str, ...]]] = {
-    "openssh ed25519": (keygen, ("-t", "ed25519")),
-    "openssh rsa": (keygen, ("-t", "rsa", "-b", "2048")),
-    "openssh ecdsa with a passphrase": (keygen_with_passphrase, ("-t", "ecdsa")),
-    "pem rsa": (keygen, ("-t", "rsa", "-b", "2048", "-m", "PEM")),
-    "pem rsa with a passphrase": (keygen_with_passphrase, ("-t", "rsa", "-b", "2048", "-m", "PEM")),
-    "pem ecdsa": (keygen, ("-t", "ecdsa", "-m", "PEM")),
-    "dsa": (openssl, ("dsaparam", "-noout", "-genkey")),
-    "pkcs8 rsa": (keygen, ("-t", "rsa", "-b", "2048", "-m", "PKCS8")),
-    "pkcs8 ed25519": (openssl, ("genpkey", "-algorithm", "ed25519")),
-    "pkcs8 ecdsa": (openssl, ("genpkey", "-algorithm", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")),
-    "pkcs8 encrypted": (openssl_encrypted, ()),
-    "pkcs8 encrypted the old way": (openssl_encrypted, ("-v1", "PBE-SHA1-3DES")),
-    "ppk v3": (puttygen, ("-O", "private")),
-    "ppk v2": (puttygen, ("-O", "private", "--ppk-param", "version=2")),
-    "ppk v3 with a passphrase": (puttygen, ("-O", "private", "--protected")),
-    "ssh.com": (puttygen, ("-O", "private-sshcom")),
-    "ssh.com with a passphrase": (puttygen, ("-O", "private-sshcom", "--protected")),
-}
-
-
-@pytest.fixture(scope="module", params=KINDS.values(), ids=KINDS.keys())
-def private_key(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
-    make, options = request.param
-    return make(tmp_path_factory.mktemp("private"), *options)
+@pytest.fixture(scope="module")
+def private_key(kind: str) -> str:
+    return private_keys.private_key(kind)
 
 
 def refused(text: str, secret: str, line: int | None = None) -> None:
@@ -126,45 +75,56 @@ def test_public_keys_round_it_do_not_hide_it(private_key: str) -> None:
     refused(text, private_key, 3)
 
 
-@pytest.mark.parametrize(
-    "disguise",
-    [
-        lambda text: text.replace("\n", " "),
-        lambda text: text.replace("\n", ""),
-        lambda text: text.replace("\n", "\\n"),
-        lambda text: "".join(f"> {line}\n" for line in text.splitlines()),
-        lambda text: "".join(f"# {line}\n" for line in text.splitlines()),
-        lambda text: "".join(f"    {line}\n" for line in text.splitlines()),
-        lambda text: f'"{text}"',
-        lambda text: "\ufeff" + text,
-        lambda text: text.replace(" ", "\u00a0"),
-        lambda text: "\u200b".join(text),
-        lambda text: "\0".join(text),
-        lambda text: text.replace("-----", "\u2014"),
-        lambda text: "\n".join(text.split("\n")[:3]),
-        lambda text: "x" * 70_000 + "\n" + text,
-        lambda text: "ssh-rsa AAAA " + text,
-        lambda text: base64.b64encode(text.encode()).decode(),
-    ],
-    ids=[
-        "on one line",
-        "on one line without blanks",
-        "escaped line ends",
-        "mail",
-        "comments",
-        "indented",
-        "quoted",
-        "byte order mark",
-        "non-breaking blanks",
-        "zero-width blanks",
-        "zero bytes",
-        "long dashes",
-        "only the beginning",
-        "behind too much text",
-        "behind a type",
-        "base64 of it",
-    ],
-)
+DISGUISES: dict[str, Callable[[str], str]] = {
+    "on one line": lambda text: text.replace("\n", " "),
+    "on one line without blanks": lambda text: text.replace("\n", ""),
+    "escaped line ends": lambda text: text.replace("\n", "\\n"),
+    "json": lambda text: json.dumps({"key": text}),
+    "yaml": lambda text: "key: |\n" + textwrap.indent(text, "  "),
+    "a setting": lambda text: "key=" + text,
+    "mail": lambda text: "".join(f"> {line}\n" for line in text.splitlines()),
+    "mail, broken": lambda text: "\n".join(f"> {line}" for line in samples.broken(text, 30).split("\n")),
+    "comments": lambda text: "".join(f"# {line}\n" for line in text.splitlines()),
+    "numbered lines": lambda text: "".join(f"{n:3} {line}\n" for n, line in enumerate(text.splitlines(), 1)),
+    "a difference": lambda text: "".join(f"+{line}\n" for line in text.splitlines()),
+    "indented": lambda text: textwrap.indent(text, "    "),
+    "quoted": lambda text: f'"{text}"',
+    "a web page": lambda text: f"<pre>{html.escape(text)}</pre>",
+    "a web page's blanks and line ends": lambda text: text.replace(" ", "&nbsp;").replace("\n", "<br/>"),
+    "a web address": lambda text: "https://example.org/?key=" + urllib.parse.quote(text),
+    "a form": lambda text: "key=" + urllib.parse.quote_plus(text),
+    "byte order mark": lambda text: "\ufeff" + text,
+    "non-breaking blanks": lambda text: text.replace(" ", "\u00a0"),
+    "zero-width blanks": lambda text: "\u200b".join(text),
+    "zero bytes": lambda text: "\0".join(text),
+    "long dashes": lambda text: text.replace("-----", "\u2014"),
+    "capitals": str.upper,
+    "small letters": str.lower,
+    "only the beginning": lambda text: "\n".join(text.split("\n")[:3]),
+    "without its first line": lambda text: text.partition("\n")[2],
+    "without its last line": lambda text: text.rstrip("\n").rpartition("\n")[0],
+    "behind too much text": lambda text: "x" * 70_000 + "\n" + text,
+    "behind a type": lambda text: "ssh-rsa AAAA " + text,
+    "as a comment": lambda text: samples.text("ed25519") + " " + text,
+    "in a command": lambda text: f"cat > id <<EOF\n{text}EOF",
+    "base64 of it": lambda text: base64.b64encode(text.encode()).decode(),
+    "base64 of it, broken": lambda text: samples.broken(base64.b64encode(text.encode()).decode(), 10),
+}
+
+BODY_DISGUISES: dict[str, Callable[[str], str]] = {
+    "as it is": lambda text: text,
+    "broken at 10": lambda text: samples.broken(text.replace("\n", ""), 10),
+    "broken at 15 in a mail": lambda text: "> " + samples.broken(text.replace("\n", ""), 15, "\n> "),
+    "on one line": lambda text: text.replace("\n", ""),
+    "indented": lambda text: textwrap.indent(text, "    "),
+    "quoted": lambda text: f'"{text.strip()}"',
+    "zero-width blanks": lambda text: "\u200b".join(text),
+    "blank lines between": lambda text: text.replace("\n", "\n\n"),
+    "behind a public key": lambda text: samples.text("rsa3072") + "\n" + text,
+}
+
+
+@pytest.mark.parametrize("disguise", DISGUISES.values(), ids=DISGUISES.keys())
 def test_no_disguise_hides_it(private_key: str, disguise: Callable[[str], str]) -> None:
     refused(disguise(private_key), private_key)
 
@@ -175,15 +135,21 @@ def test_breaking_its_lines_does_not_hide_it(private_key: str, width: int) -> No
     refused("\n".join(text[at : at + width] for at in range(0, len(text), width)), private_key)
 
 
-def test_its_body_alone_is_refused_and_not_echoed(private_key: str) -> None:
+@pytest.mark.parametrize("disguise", BODY_DISGUISES.values(), ids=BODY_DISGUISES.keys())
+def test_its_body_alone_is_refused_and_not_echoed(kind: str, private_key: str, disguise: Callable[[str], str]) -> None:
+    text = disguise(body(private_key))
+    if kind not in BARE:
+        refused(text, private_key)
+        return
+    paste = parse_paste(text)
+    assert not paste.accepted
+    assert not [line for line in private_key.split() if len(line) > 20 and line[:12] in repr(paste.problems)]
+
+
+def test_a_piece_of_base64_that_may_be_private_says_what_to_do_then(private_key: str) -> None:
     text = body(private_key)
-    # The bodies of these two are bare numbers, with nothing to know them by: refused as what no key looks like.
-    if private_key.startswith("PuTTY") or "Proc-Type" in private_key:
-        paste = parse_paste(text)
-        assert not paste.accepted
-        assert not [line for line in text.split() if line[:12] in repr(paste)]
-    else:
-        refused(text, private_key, 1)
+    paste = parse_paste(text)
+    assert paste.private_key or "private key" in paste.problems[0].hint
 
 
 def test_the_last_lines_alone_are_found(private_key: str) -> None:
@@ -207,7 +173,12 @@ def test_each_of_several_is_told(private_key: str) -> None:
         *(samples.text(name) for name in samples.TYPES),
         *(samples.text(name) for name in ("rsa3072.rfc4716", "rsa2048.spki", "rsa2048.pkcs1", "ed25519.spki")),
         *(samples.text(name) for name in ("dsa", "dsa.spki", "rsa2048-cert", "ed448.spki", "secp256k1.spki")),
+        *(samples.text(name) for name in ("ecdsa256.explicit", "rsapss.spki", "x25519.spki", "request.pem")),
+        *(samples.text(name) for name in ("certificate.pem", "ed25519-cert", "ecdsa256-cert", "rsa4096.pkcs1")),
+        "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----",
         samples.text("ed25519") + " my private key",
+        samples.text("ed25519") + " SEND PRIVATE KEY TO NOBODY",
+        samples.text("ed25519") + " at the END OF PRIVATE KEY ROTATION, BEGIN NEW PRIVATE KEY",
         samples.text("ed25519") + " PRIVATE KEY of the lab",
         "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUQ\n-----END CERTIFICATE-----",
     ],

@@ -3,30 +3,34 @@
 import os
 import stat
 from collections.abc import Callable
-from datetime import timedelta
+from contextlib import suppress
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
 from accounts import services as district_services
-from accounts.models import District, RetiredUsername, SftpAccount, User
+from accounts.core.roles import Role
+from accounts.models import District, OutboxMessage, RetiredUsername, SftpAccount, User
 from hosts.core.errors import HostDown
 from hosts.local import LocalFiles
 from keys import propagation, services
-from keys.models import AccountKey, KeyFile, PropagationRun
+from keys.models import AccountKey, KeyFile, KeySet, PropagationRun
 from keys.selectors import due
-from tests.factories import DistrictFactory
+from keys.sets import By
+from tests.factories import DistrictFactory, StaffFactory
 
 from .samples import fingerprints, text
 
-HEADER = b"# managed by SFTP Portal\n"
+HEADER = b"# managed by SFTP Portal | set "
 
 
 def _save(account: SftpAccount, pasted: str) -> None:
     version = KeyFile.objects.get(account=account).version
-    services.keys_save(account, pasted, seen_version=version, actor=User.objects.first())
+    services.keys_save(account, pasted, seen_version=version, by=By(User.objects.first()))
 
 
 def _file(account: SftpAccount) -> KeyFile:
@@ -169,13 +173,13 @@ def test_one_account_that_fails_keeps_no_other_waiting(account: SftpAccount) -> 
 
 
 @pytest.mark.parametrize("blob", ["not base64", "AAAA", ""])
-def test_a_stored_row_that_is_no_key_fails_its_account_only(account: SftpAccount, blob: str) -> None:
-    other = DistrictFactory(domain="zz.k12.oh.us").sftp_account
-    _save(account, text("ed25519"))
-    AccountKey.objects.update(blob=blob)
+def test_a_stored_row_that_is_no_key_is_left_out_and_keeps_no_other_key_back(account: SftpAccount, blob: str) -> None:
+    _save(account, f"{text('ed25519')}\n{text('rsa3072')}")
+    broken, sound = account.keys.all()
+    AccountKey.objects.filter(pk=broken.pk).update(blob=blob)
     propagation.run_hourly()
-    assert (_file(account).state, _file(other).state) == ("failed", "on_host")
-    assert _file(account).code != "unexpected"
+    assert _file(account).state == "on_host"
+    assert fingerprints(_on_host(account.username).read_bytes()) == [sound.fingerprint]
 
 
 def test_an_unexpected_fault_fails_its_account_only_and_is_not_retold(
@@ -217,7 +221,7 @@ def test_a_district_that_is_not_active_has_no_key_on_the_host(
     propagation.push_one(account.pk)
     district_services.district_state_set(district, District.State(state), reason="x", actor=None)
     propagation.push_one(account.pk)
-    assert _on_host(account.username).read_bytes() == HEADER
+    assert len(_on_host(account.username).read_bytes().splitlines()) == 1
     district_services.district_state_set(district, District.State.ACTIVE, reason="x", actor=None)
     propagation.push_one(account.pk)
     assert len(fingerprints(_on_host(account.username).read_bytes())) == 1
@@ -465,3 +469,108 @@ def test_a_run_that_did_not_come_for_an_hour_is_done_by_the_sweep(account: SftpA
     assert [run.state for run in PropagationRun.objects.filter(cause="hourly")] == ["done"]
     propagation.sweep()
     assert PropagationRun.objects.filter(cause="hourly").count() == 1
+
+
+# --- Restrictions and disabled keys ------------------------------------------------------------------------------
+
+
+def _lines(account: SftpAccount) -> list[str]:
+    propagation.push_one(account.pk)
+    return _on_host(account.username).read_text().splitlines()[1:]
+
+
+def test_restrictions_stand_in_the_line_in_the_form_sshd_takes(account: SftpAccount) -> None:
+    _save(account, text("ed25519"))
+    by = By(User.objects.first())
+    services.key_edit(account.keys.get(), comment="x", expires_on=date(2099, 6, 30), networks="198.51.100.7/24", by=by)
+    # The end of 30 June in New York, daylight saving time.
+    options = 'restrict,from="198.51.100.0/24",expiry-time="20990701035959Z" ssh-ed25519 '
+    assert [line.startswith(options) for line in _lines(account)] == [True]
+
+
+def test_networks_of_the_account_and_of_a_key_both_hold(account: SftpAccount) -> None:
+    _save(account, f"{text('ed25519')}\n{text('rsa3072')}")
+    by, key = By(User.objects.first()), account.keys.first()
+    services.account_networks_set(account, "198.51.100.0/24, 203.0.113.9", by=by)
+    services.key_edit(key, comment="x", expires_on=None, networks="198.51.0.0/16", by=by)
+    assert [line.split()[0] for line in _lines(account)] == [
+        'restrict,from="198.51.100.0/24"',
+        'restrict,from="198.51.100.0/24,203.0.113.9/32"',
+    ]
+
+
+def test_a_disabled_key_is_not_on_the_host_and_not_deleted(account: SftpAccount) -> None:
+    _save(account, f"{text('ed25519')}\n{text('rsa3072')}")
+    AccountKey.objects.filter(algorithm="ssh-rsa").update(disabled=timezone.now())
+    assert [line.split()[0] for line in _lines(account)] == ["ssh-ed25519"]
+    assert account.keys.count() == 2
+
+
+# --- A database that was put back to an older state --------------------------------------------------------------
+
+
+def _older_database(account: SftpAccount, change: Callable[[], None]) -> None:
+    """Does a change and brings it to the host, then puts the database back to what it was before."""
+    with suppress(PutBack), transaction.atomic():
+        change()
+        propagation.push_one(account.pk)
+        raise PutBack
+    account.refresh_from_db()
+
+
+class PutBack(Exception):
+    """The database goes back to its backup; the host does not."""
+
+
+def _removed_and_put_back(account: SftpAccount) -> bytes:
+    _save(account, f"{text('ed25519')}\n{text('rsa3072')}")
+    propagation.push_one(account.pk)
+    _older_database(account, lambda: _save(account, text("rsa3072")))
+    return _on_host(account.username).read_bytes()
+
+
+def test_a_restored_database_does_not_put_a_removed_key_back(account: SftpAccount) -> None:
+    StaffFactory(email="olga@vendor.example", staff_role=Role.OPS)
+    newer = _removed_and_put_back(account)
+    assert len(fingerprints(newer)) == 1
+    assert account.keys.count() == 2
+    propagation.run_hourly()
+    propagation.run_hourly()
+    file = _file(account)
+    assert _on_host(account.username).read_bytes() == newer
+    assert (file.state, file.code) == ("failed", "newer-on-host")
+    assert file.found["fingerprints"] == fingerprints(newer)
+    assert [mail.to for mail in OutboxMessage.objects.filter(kind="keys-newer-on-host")] == ["olga@vendor.example"]
+
+
+def test_saving_after_a_restore_does_not_get_past_the_hold(account: SftpAccount) -> None:
+    newer = _removed_and_put_back(account)
+    for pasted in ("ed25519", "ecdsa256", "rsa4096", "ed25519"):
+        _save(account, text(pasted))
+        propagation.push_one(account.pk)
+    assert _file(account).version > 4
+    assert _on_host(account.username).read_bytes() == newer
+
+
+def test_ops_settle_it_with_a_reason_and_the_older_set_is_written(account: SftpAccount) -> None:
+    _removed_and_put_back(account)
+    propagation.run_hourly()
+    by = By(StaffFactory(staff_role=Role.OPS), reason="Backup of Monday, agreed with the district.")
+    services.older_set_keep(account, by=by)
+    propagation.push_one(account.pk)
+    assert len(fingerprints(_on_host(account.username).read_bytes())) == 2
+    file = _file(account)
+    assert (file.state, file.found) == ("on_host", None)
+    assert KeySet.objects.filter(account=account).first().reason == by.reason
+    with pytest.raises(services.NothingToSettle):
+        services.older_set_keep(account, by=by)
+
+
+def test_a_worker_killed_between_writing_and_noting_is_no_restore(account: SftpAccount) -> None:
+    _save(account, text("ed25519"))
+    propagation.push_one(account.pk)
+    # What was written is not noted, and meanwhile the next set is saved.
+    KeyFile.objects.update(host_version=1, state="waiting")
+    _save(account, text("rsa3072"))
+    propagation.push_one(account.pk)
+    assert _file(account).state == "on_host"

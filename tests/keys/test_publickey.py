@@ -7,6 +7,7 @@ import re
 import subprocess
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
 
 from keys.core.errors import KeyProblem
 from keys.core.publickey import PublicKey
@@ -185,6 +186,43 @@ def test_a_comment_is_made_printable_and_short(given: str, kept: str) -> None:
     assert key.line().split("\n") == [key.line()]
 
 
+def test_the_fields_of_a_blob_and_the_numbers_of_an_rsa_key_can_be_had() -> None:
+    rsa = PublicKey.from_blob(blob("rsa2048"))
+    assert (rsa.rsa_exponent, rsa.rsa_modulus) == (65537, MODULUS)
+    assert rsa.fields == (b"\1\0\1", b"\0" + MODULUS.to_bytes(256, "big"))
+    assert PublicKey.from_blob(blob("ed25519")).fields == (POINT,)
+    assert PublicKey.from_blob(blob("ed25519")).rsa_modulus is None
+    assert PublicKey.from_blob(blob("ecdsa256")).fields == (b"nistp256", CURVE_POINT)
+    assert PublicKey.from_blob(blob("sk_ed25519")).fields[1] == b"ssh:"
+
+
 def test_a_line_without_comment_ends_with_the_key() -> None:
     key = PublicKey.from_blob(blob("ed25519"))
     assert key.line() == f"ssh-ed25519 {key.blob_base64}"
+
+
+# cryptography takes the keys of security keys too, but as ordinary ones.
+@pytest.mark.parametrize("name", [name for name in samples.TYPES if not name.startswith("sk_")])
+def test_a_key_is_the_same_to_cryptography(name: str) -> None:
+    key = PublicKey.from_blob(blob(name))
+    loaded = load_ssh_public_key(key.line().encode("ascii"))
+    assert loaded.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode("ascii") == key.line()
+
+
+@pytest.mark.parametrize("name", samples.TYPES)
+def test_nothing_is_taken_that_cryptography_refuses(name: str) -> None:
+    """One changed byte at a time: what our own arithmetic takes must be a key to OpenSSL's as well."""
+    whole = bytearray(blob(name))
+    taken = 0
+    for at in range(len(whole)):
+        for change in (1, 0x80):
+            whole[at] ^= change
+            try:
+                key = PublicKey.from_blob(bytes(whole))
+            except KeyProblem:
+                pass
+            else:
+                load_ssh_public_key(key.line().encode("ascii"))
+                taken += 1
+            whole[at] ^= change
+    assert taken or "ecdsa" in name

@@ -12,6 +12,7 @@ from accounts.models import District, RetiredUsername, SftpAccount, User
 from hosts.models import Host, SignIn
 from keys import selectors, services
 from keys.models import KeyFile
+from keys.sets import By
 from tests.factories import DistrictFactory
 
 from .samples import text
@@ -33,7 +34,7 @@ def _sign_in(username: str, hours: float, *, accepted: bool = True, fingerprint:
 def _save(account: SftpAccount, *names: str) -> None:
     version = KeyFile.objects.get(account=account).version
     pasted = "\n".join(text(name) for name in names)
-    services.keys_save(account, pasted, seen_version=version, actor=User.objects.first())
+    services.keys_save(account, pasted, seen_version=version, by=By(User.objects.first()))
 
 
 def test_each_key_tells_its_own_first_and_last_good_sign_in(account: SftpAccount) -> None:

@@ -6,14 +6,17 @@ from datetime import timedelta
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.utils import timezone
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
-from accounts.models import AuditEntry, SftpAccount, User
+from accounts.core.roles import Role
+from accounts.models import AuditEntry, OutboxMessage, SftpAccount, User
 from keys import services
 from keys.models import AccountKey, KeyFile, PropagationRun
 from keys.selectors import HOURLY_TASK, box_text
+from keys.sets import By
 from portal.schedules import schedules_sync
-from tests.factories import DistrictFactory, StaffFactory
+from tests.factories import KeyFactory, MembershipFactory, StaffFactory
 from tests.rows import everything
 
 from .samples import text, words
@@ -21,9 +24,9 @@ from .samples import text, words
 PRIVATE = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\n-----END OPENSSH PRIVATE KEY-----\n"
 
 
-def _save(account: SftpAccount, pasted: str, version: int | None = None) -> services.Difference:
+def _save(account: SftpAccount, pasted: str, version: int | None = None, **told: str) -> services.Difference:
     seen = KeyFile.objects.get(account=account).version if version is None else version
-    return services.keys_save(account, pasted, seen_version=seen, actor=User.objects.first())[0]
+    return services.keys_save(account, pasted, seen_version=seen, by=By(User.objects.first()), **told)[0]
 
 
 def _file(account: SftpAccount) -> KeyFile:
@@ -34,7 +37,7 @@ def test_a_save_replaces_the_whole_set(account: SftpAccount) -> None:
     _save(account, f"{text('ed25519')}\n{text('rsa3072')}\n")
     difference = _save(account, f"{text('ecdsa256')}\n{text('ed25519')}\n")
     assert [key.algorithm for key in difference.added] == ["ecdsa-sha2-nistp256"]
-    assert [key.algorithm for key in difference.removed] == ["ssh-rsa"]
+    assert [fact.label for fact in difference.removed] == ["RSA 3072"]
     assert [key.algorithm for key in difference.kept] == ["ssh-ed25519"]
     assert list(account.keys.values_list("algorithm", flat=True)) == ["ecdsa-sha2-nistp256", "ssh-ed25519"]
 
@@ -42,7 +45,8 @@ def test_a_save_replaces_the_whole_set(account: SftpAccount) -> None:
 def test_a_kept_key_keeps_who_added_it_and_when(account: SftpAccount, dana: User) -> None:
     _save(account, text("ed25519"))
     first = account.keys.get()
-    services.keys_save(account, f"{text('rsa3072')}\n{text('ed25519')}", seen_version=2, actor=StaffFactory())
+    by = By(StaffFactory(), "198.51.100.7", "asked for by telephone")
+    services.keys_save(account, f"{text('rsa3072')}\n{text('ed25519')}", seen_version=2, by=by)
     kept = account.keys.get(algorithm="ssh-ed25519")
     assert (kept.pk, kept.added, kept.added_by, kept.position) == (first.pk, first.added, dana, 1)
 
@@ -54,7 +58,38 @@ def test_a_save_marks_the_account_as_waiting_and_is_in_the_audit_log(account: Sf
     assert (file.state, file.version, file.tries, file.code, file.reason) == ("waiting", 2, 0, "", "")
     entry = AuditEntry.objects.get(action="keys saved")
     assert (entry.actor, entry.district, entry.subject) == (dana.email, account.district.slug, account.username)
-    assert entry.details == {"added": [account.keys.get().fingerprint], "removed": [], "kept": 0}
+    assert entry.details == {"added": [account.keys.get().fingerprint]}
+
+
+def test_each_save_is_a_set_with_a_token_of_its_own_and_what_changed(account: SftpAccount, dana: User) -> None:
+    by = By(dana, "198.51.100.7")
+    services.keys_save(account, f"{text('ed25519')}\n{text('rsa3072')}", seen_version=1, by=by)
+    old, gone = account.keys.all()
+    named = " ".join([*text("ed25519").split(" ")[:2], "another name"])
+    services.keys_save(account, f"{named}\n{text('ecdsa256')}", seen_version=2, by=by)
+    made, before, first = account.key_sets.all()
+    assert [one.version for one in (made, before, first)] == [3, 2, 1]
+    assert len({one.token for one in (made, before, first)}) == 3
+    assert (made.cause, made.actor, made.address, made.reason) == ("saved", dana, "198.51.100.7", "")
+    assert [fact["label"] for fact in made.added] == ["ECDSA P-256"]
+    assert [fact["fingerprint"] for fact in made.removed] == [gone.fingerprint]
+    assert [(fact["fingerprint"], fact["comment"], fact["told"]) for fact in made.changed] == [
+        (old.fingerprint, "another name", f"it was called {old.comment}")
+    ]
+    assert (first.cause, first.is_by_people) == ("account", False)
+
+
+def test_every_administrator_is_told_and_nobody_else(account: SftpAccount, dana: User) -> None:
+    second = MembershipFactory(district=account.district).user
+    MembershipFactory(district=account.district, role=Role.DISTRICT_VIEWER)
+    MembershipFactory()
+    gone = MembershipFactory(district=account.district).user
+    User.objects.filter(pk=gone.pk).update(is_active=False)
+    StaffFactory()
+    _save(account, text("ed25519"))
+    told = OutboxMessage.objects.filter(kind="keys-changed")
+    assert set(told.values_list("to", flat=True)) == {dana.email, second.email}
+    assert account.keys.get().fingerprint in told.first().text
 
 
 def test_a_save_that_changes_nothing_writes_nothing(account: SftpAccount) -> None:
@@ -74,10 +109,64 @@ def test_a_new_comment_alone_is_a_change_of_the_file(account: SftpAccount) -> No
     assert not difference.is_empty
 
 
-def test_an_empty_box_takes_every_key_away(account: SftpAccount) -> None:
+def test_an_empty_box_takes_every_key_away_once_that_is_confirmed(account: SftpAccount) -> None:
     _save(account, text("ed25519"))
-    _save(account, "")
+    before = everything()
+    for typed, tried in (("", False), ("yes", True), (account.district.name, True)):
+        with pytest.raises(services.LastKey) as last:
+            _save(account, "", confirmed=typed)
+        assert last.value.tried is tried
+    assert everything() == before
+    _save(account, "", confirmed=f" {account.username.upper()} ")
     assert (account.keys.count(), _file(account).version) == (0, 3)
+
+
+UNUSABLE = {
+    "disabled": {"disabled": timezone.now()},
+    "past its last day": {"expires_on": timezone.now().date() - timedelta(days=3)},
+}
+
+
+@pytest.mark.parametrize("told", UNUSABLE.values(), ids=UNUSABLE)
+def test_a_key_that_does_not_work_is_no_reason_not_to_ask(account: SftpAccount, told: dict[str, object]) -> None:
+    _save(account, f"{text('ed25519')}\n{text('rsa3072')}")
+    AccountKey.objects.filter(algorithm="ssh-rsa").update(**told)
+    with pytest.raises(services.LastKey):
+        _save(account, text("rsa3072"))
+    # Where none works any more there is nothing to lose.
+    AccountKey.objects.update(**told)
+    _save(account, "")
+    assert account.keys.count() == 0
+
+
+def test_other_keys_in_their_place_need_no_confirmation(account: SftpAccount) -> None:
+    _save(account, text("ed25519"))
+    _save(account, text("rsa3072"))
+    assert [key.algorithm for key in account.keys.all()] == ["ssh-rsa"]
+
+
+def test_what_is_known_of_a_key_stays_through_a_save_that_leaves_its_line(account: SftpAccount, dana: User) -> None:
+    _save(account, f"{text('ed25519')}\n{text('rsa3072')}")
+    until = services.today_in(account.district) + timedelta(days=90)
+    by = By(dana)
+    key, old = account.keys.all()
+    services.key_edit(key, comment="laptop", expires_on=until, networks="198.51.100.0/24", by=by)
+    AccountKey.objects.filter(pk=key.pk).update(replaces=old, retire_after=7, marked=timezone.now(), mark_code="x")
+    kept = ("pk", "networks", "expires_on", "replaces", "retire_after", "marked", "mark_code", "added", "added_by")
+    before = account.keys.values(*kept).get(pk=key.pk)
+    _save(account, f"{text('ecdsa256')}\n{box_text(account)}")
+    # Another name is another line, but the same key.
+    _save(account, box_text(account).replace("laptop", "desk"))
+    assert account.keys.values(*kept).get(comment="desk") == before
+
+
+def test_a_disabled_key_is_not_put_in_again_by_taking_it_out(account: SftpAccount) -> None:
+    KeyFactory(account=account, line=text("rsa1024"), disabled=timezone.now())
+    _save(account, f"{box_text(account)}{text('ed25519')}")
+    assert account.keys.get(algorithm="ssh-rsa").disabled is not None
+    _save(account, text("ed25519"))
+    with pytest.raises(services.PasteRefused):
+        _save(account, f"{text('ed25519')}\n{text('rsa1024')}")
 
 
 REFUSED = {
@@ -125,14 +214,77 @@ def test_a_save_from_a_page_of_before_is_refused_with_the_difference(account: Sf
     with pytest.raises(services.StaleSet) as stale:
         _save(account, text("rsa3072"), version=1)
     assert stale.value.version == 2
-    assert [key.algorithm for key in stale.value.difference.removed] == ["ssh-ed25519"]
+    assert [fact.label for fact in stale.value.difference.removed] == ["ED25519"]
     assert everything() == before
 
 
-def test_a_key_that_is_pasted_twice_is_stored_once_and_another_district_may_have_it_too(account: SftpAccount) -> None:
+def test_a_key_that_is_pasted_twice_is_stored_once(account: SftpAccount) -> None:
     _save(account, f"{text('ed25519')}\n{text('ed25519')}")
-    _save(DistrictFactory().sftp_account, text("ed25519"))
-    assert sorted(AccountKey.objects.values_list("account__keys__position", flat=True)) == [0, 0]
+    assert [key.position for key in account.keys.all()] == [0]
+
+
+# --- Staff -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", [Role.SUPPORT, Role.OPS, Role.SYSTEM_ADMINISTRATOR])
+@pytest.mark.parametrize("reason", ["", "  \n"])
+def test_staff_save_nothing_without_a_reason(account: SftpAccount, role: Role, reason: str) -> None:
+    by = By(StaffFactory(staff_role=role), "198.51.100.7", reason)
+    before = everything()
+    with pytest.raises(services.ReasonMissing):
+        services.keys_save(account, text("ed25519"), seen_version=1, by=by)
+    assert everything() == before
+
+
+def test_the_reason_of_staff_is_in_history_audit_log_and_mail(account: SftpAccount) -> None:
+    sam = StaffFactory(name="Sam Support")
+    services.keys_save(account, text("ed25519"), seen_version=1, by=By(sam, "192.0.2.9", "Asked for in ticket 4711."))
+    made = account.key_sets.first()
+    assert (made.actor, made.address, made.reason) == (sam, "192.0.2.9", "Asked for in ticket 4711.")
+    details = AuditEntry.objects.get(action="keys saved").details
+    assert (details["from"], details["reason"]) == ("192.0.2.9", "Asked for in ticket 4711.")
+    mail = OutboxMessage.objects.get(kind="keys-changed").text
+    for told in ("Sam Support", "192.0.2.9", "Asked for in ticket 4711."):
+        assert told in mail
+
+
+def test_a_reason_of_any_length_is_kept_as_far_as_there_is_room(account: SftpAccount) -> None:
+    services.keys_save(account, text("ed25519"), seen_version=1, by=By(StaffFactory(), "192.0.2.9", "x" * 5000))
+    assert account.key_sets.first().reason == "x" * 400
+
+
+# --- An older set is kept ----------------------------------------------------------------------------------------
+
+
+def test_an_older_set_is_kept_only_where_there_is_a_newer_one(account: SftpAccount) -> None:
+    ops = StaffFactory(staff_role=Role.OPS)
+    before = everything()
+    with pytest.raises(services.NothingToSettle):
+        services.older_set_keep(account, by=By(ops, reason="restored"))
+    assert everything() == before
+
+
+def test_an_older_set_that_is_kept_is_newer_than_what_the_host_has(account: SftpAccount) -> None:
+    _save(account, text("ed25519"))
+    KeyFile.objects.update(found={"version": 9, "token": "ab" * 8, "fingerprints": []}, state="failed")
+    ops = StaffFactory(staff_role=Role.OPS)
+    made = services.older_set_keep(account, by=By(ops, "192.0.2.9", "Backup of Friday restored."))
+    file = _file(account)
+    assert (file.version, file.found, file.forgiven_token, file.state) == (10, None, "ab" * 8, "waiting")
+    assert (made.version, made.cause, made.actor, made.reason) == (10, "settled", ops, "Backup of Friday restored.")
+    assert "An older list of keys was kept" in OutboxMessage.objects.filter(kind="keys-changed").first().text
+    _save(account, f"{text('ed25519')}\n{text('rsa3072')}")
+    assert _file(account).version == 11
+
+
+def test_an_older_set_is_kept_only_with_a_reason(account: SftpAccount) -> None:
+    KeyFile.objects.update(found={"version": 9, "token": "ab" * 8, "fingerprints": []})
+    with pytest.raises(services.ReasonMissing):
+        services.older_set_keep(account, by=By(StaffFactory(staff_role=Role.OPS), "192.0.2.9", " "))
+    assert _file(account).found
+
+
+# --- Runs --------------------------------------------------------------------------------------------------------
 
 
 def test_a_run_that_waits_serves_everybody_who_asks(account: SftpAccount) -> None:

@@ -1,13 +1,20 @@
 """Technical Settings and Propagation as people meet them."""
 
+from urllib.parse import quote
+
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.models import AuditEntry, District, SftpAccount, User
 from keys.models import KeyFile, PropagationFailure, PropagationRun
-from tests.factories import StaffFactory
+from keys.services import keys_save
+from keys.sets import By
+from tests.factories import PASSWORD, MembershipFactory, StaffFactory
 from tests.rows import everything
+from tests.signing_in import fresh
 
 from .samples import text, words
 
@@ -24,7 +31,7 @@ def page(district: District) -> str:
 def browser(dana: User) -> Client:
     client = Client()
     client.force_login(dana)
-    return client
+    return fresh(client)
 
 
 def _html(answer: object) -> str:
@@ -46,7 +53,7 @@ def test_a_refused_paste_keeps_what_was_typed_and_stores_nothing(browser: Client
     typed = f"{text('ed25519')}\nssh-rsa nonsense <b>mine</b>\n"
     answer = browser.post(page, {"authorized_keys": typed, "version": 1})
     assert answer.status_code == 422
-    assert [problem.line for problem in answer.context["problems"]] == [2]
+    assert [problem.line for problem in answer.context["box"].problems] == [2]
     assert "&lt;b&gt;mine&lt;/b&gt;" in _html(answer)
     assert "<b>mine" not in _html(answer)
     assert everything() == before
@@ -85,7 +92,7 @@ def test_a_save_from_a_second_tab_is_refused_with_the_difference(
     browser.post(page, {"authorized_keys": text("ed25519"), "version": 1})
     answer = browser.post(page, {"authorized_keys": text("rsa3072"), "version": 1})
     assert answer.status_code == 409
-    assert [key.algorithm for key in answer.context["stale"].removed] == ["ssh-ed25519"]
+    assert [fact.label for fact in answer.context["box"].stale.removed] == ["ED25519"]
     assert words("rsa3072")["base64"] in _html(answer)
     assert 'name="version" value="2"' in _html(answer)
     assert account.keys.get().algorithm == "ssh-ed25519"
@@ -127,6 +134,226 @@ def test_a_comment_cannot_bring_anything_into_the_page(browser: Client, page: st
     assert "<img src=x" not in _html(browser.get(page))
 
 
+# --- The verdict while pasting -----------------------------------------------------------------------------------
+
+
+def test_the_verdict_names_each_key_with_its_line_and_stores_nothing(browser: Client, page: str) -> None:
+    before = everything()
+    answer = browser.post(f"{page}check/", {"authorized_keys": f"# mine\n{text('ed25519')}\n{text('rsa2048')}"})
+    found = [(one.line, one.label, [note.code for note in one.notes]) for one in answer.context["verdict"]]
+    assert found == [(2, "ED25519", []), (3, "RSA 2048", ["advice-rsa-short"])]
+    assert everything() == before
+
+
+def test_the_verdict_ties_each_problem_to_its_line(browser: Client, page: str) -> None:
+    html = _html(browser.post(f"{page}check/", {"authorized_keys": f"{text('ed25519')}\n<b>mine</b>\n"}))
+    assert 'data-line="2"' in html
+    assert "<b>mine" not in html
+
+
+def test_the_verdict_on_a_private_key_shows_none_of_it(browser: Client, page: str) -> None:
+    answer = browser.post(f"{page}check/", {"authorized_keys": f"{text('ed25519')}\n{PRIVATE}"})
+    assert "This is a private key" in _html(answer)
+    assert PRIVATE_LINE not in _html(answer)
+
+
+def test_the_verdict_says_when_nobody_could_sign_in_any_more(browser: Client, page: str) -> None:
+    assert "nobody can sign in" in _html(browser.post(f"{page}check/", {"authorized_keys": "  \n"}))
+
+
+# --- A file instead of a paste -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
+def test_a_chosen_file_is_added_to_the_box_whatever_its_encoding(
+    browser: Client, page: str, account: SftpAccount, encoding: str
+) -> None:
+    line = " ".join([*text("ed25519").split(" ")[:2], "Büro"])
+    file = SimpleUploadedFile("id_ed25519.pub", f"{line}\r\n".encode(encoding))
+    data = {"authorized_keys": f"{text('rsa3072')}\n", "version": 1, "key_file": file}
+    assert browser.post(page, data).status_code == 302
+    assert [key.algorithm for key in account.keys.all()] == ["ssh-rsa", "ssh-ed25519"]
+    assert account.keys.last().comment == "Büro"
+
+
+def test_a_chosen_file_with_a_private_key_is_refused_and_not_shown(browser: Client, page: str) -> None:
+    before = everything()
+    file = SimpleUploadedFile("id_ed25519", PRIVATE.encode("utf-16"))
+    answer = browser.post(page, {"authorized_keys": text("rsa3072"), "version": 1, "key_file": file})
+    assert answer.status_code == 422
+    assert PRIVATE_LINE not in _html(answer)
+    assert everything() == before
+
+
+# --- A fresh sign-in ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def late(dana: User) -> Client:
+    """A browser that was left open for longer than a sign-in is fresh."""
+    client = Client()
+    client.force_login(dana)
+    return fresh(client, seconds_ago=301)
+
+
+def test_a_save_after_five_minutes_asks_for_the_password_and_then_goes_on_by_itself(
+    late: Client, page: str, account: SftpAccount
+) -> None:
+    before = everything()
+    file = SimpleUploadedFile("id.pub", text("rsa3072").encode("utf-16"))
+    asked = late.post(page, {"authorized_keys": text("ed25519"), "version": 1, "key_file": file})
+    assert (asked.status_code, asked.url) == (302, f"{reverse('account_reauthenticate')}?next={quote(page, safe='')}")
+    assert everything() == before
+    shown = _html(late.get(asked.url))
+    assert "Nothing is saved yet" in shown
+    assert f'href="{page}"' in shown
+    wrong = late.post(asked.url, {"password": "wrong", "next": page})
+    assert wrong.status_code == 200
+    assert everything() == before
+    done = late.post(asked.url, {"password": PASSWORD, "next": page})
+    assert (done.status_code, done.url) == (302, page)
+    assert [key.algorithm for key in account.keys.all()] == ["ssh-ed25519", "ssh-rsa"]
+    assert late.post(page, {"authorized_keys": text("ed25519"), "version": 2}).url == page
+
+
+def test_a_session_without_any_record_of_a_sign_in_is_not_fresh(dana: User, page: str) -> None:
+    client = Client()
+    client.force_login(dana)
+    answer = client.post(page, {"authorized_keys": text("ed25519"), "version": 1})
+    assert answer.url.startswith(reverse("account_reauthenticate"))
+
+
+def test_the_fresh_sign_in_of_another_person_in_the_same_browser_does_not_count(dana: User, page: str) -> None:
+    client = Client()
+    client.force_login(StaffFactory())
+    other = fresh(client)
+    other.force_login(dana)
+    answer = other.post(page, {"authorized_keys": text("ed25519"), "version": 1})
+    assert answer.url.startswith(reverse("account_reauthenticate"))
+
+
+@pytest.mark.parametrize("paste", [PRIVATE, "nonsense"], ids=["a private key", "what is no key"])
+def test_what_would_be_refused_is_refused_at_once_and_never_kept(late: Client, page: str, paste: str) -> None:
+    answer = late.post(page, {"authorized_keys": paste, "version": 1})
+    assert answer.status_code == 422
+    assert paste.splitlines()[0] not in str(dict(late.session))
+
+
+@pytest.mark.parametrize("address", ["//evil.example/", "https://evil.example/", "javascript:alert(1)"])
+def test_the_way_back_leads_nowhere_else(late: Client, page: str, address: str) -> None:
+    shown = _html(late.get(reverse("account_reauthenticate"), {"next": address}))
+    assert "Go back without saving" not in shown
+
+
+# --- What is asked before a change -------------------------------------------------------------------------------
+
+
+def test_an_emptied_box_is_saved_only_with_the_user_name_typed(
+    browser: Client, page: str, account: SftpAccount
+) -> None:
+    browser.post(page, {"authorized_keys": text("ed25519"), "version": 1})
+    asked = browser.post(page, {"authorized_keys": "", "version": 2})
+    assert asked.status_code == 422
+    assert f"Type {account.username} to confirm" in _html(asked)
+    wrong = browser.post(page, {"authorized_keys": "", "version": 2, "confirmed": "no"})
+    assert "This is not the user name" in _html(wrong)
+    assert account.keys.count() == 1
+    done = browser.post(page, {"authorized_keys": "", "version": 2, "confirmed": account.username.upper()})
+    assert done.status_code == 302
+    assert "No key is left" in _html(browser.get(page))
+
+
+def test_a_key_that_another_district_has_is_refused_at_its_line_without_telling_whose(
+    browser: Client, page: str
+) -> None:
+    theirs = MembershipFactory(district__name="Elm Hollow").district
+    keys_save(theirs.sftp_account, text("rsa3072"), seen_version=1, by=By(None))
+    answer = browser.post(page, {"authorized_keys": f"{text('ed25519')}\n{text('rsa3072')}", "version": 1})
+    assert answer.status_code == 422
+    assert [(problem.code, problem.line) for problem in answer.context["box"].problems] == [("key-elsewhere", 2)]
+    assert "Elm Hollow" not in _html(answer)
+    assert "Waiting" in _html(browser.get(page))
+
+
+def test_names_given_and_taken_are_told_as_what_they_are(browser: Client, page: str) -> None:
+    kind, blob, _ = text("ed25519").split(" ", 2)
+    browser.post(page, {"authorized_keys": f"{kind} {blob} old", "version": 1})
+    browser.post(page, {"authorized_keys": f"{kind} {blob} new", "version": 2})
+    assert "New name:" in _html(browser.get(page))
+    browser.post(page, {"authorized_keys": f"{kind} {blob}", "version": 3})
+    assert "Name taken away:" in _html(browser.get(page))
+
+
+def test_staff_say_why_and_the_district_reads_it(browser: Client, page: str, account: SftpAccount) -> None:
+    client = Client()
+    client.force_login(StaffFactory(name="Sam Support"))
+    data = {"authorized_keys": text("ed25519"), "version": 1}
+    refused = fresh(client).post(page, data)
+    assert refused.status_code == 422
+    assert "Say why" in _html(refused)
+    assert words("ed25519")["base64"] in _html(refused)
+    assert not account.keys.exists()
+    assert client.post(page, {**data, "reason": "Dana telephoned."}).status_code == 302
+    shown = _html(browser.get(page))
+    assert "Reason: Dana telephoned." in shown
+    assert "Sam Support" in shown
+
+
+def test_a_private_key_in_the_field_of_the_reason_is_neither_kept_nor_shown(page: str, account: SftpAccount) -> None:
+    client = Client()
+    client.force_login(StaffFactory())
+    secret = f"-----BEGIN OPENSSH PRIVATE KEY----- {PRIVATE_LINE}"
+    before = everything()
+    answer = fresh(client).post(page, {"authorized_keys": text("ed25519"), "version": 1, "reason": secret})
+    assert answer.status_code == 422
+    assert PRIVATE_LINE not in _html(answer)
+    assert everything() == before
+
+
+def test_recent_changes_tell_who_from_where_what_and_when_the_host_had_it(
+    browser: Client, page: str, account: SftpAccount
+) -> None:
+    browser.post(page, {"authorized_keys": text("ed25519"), "version": 1}, REMOTE_ADDR="198.51.100.7")
+    assert "Not confirmed by the host yet" in _html(browser.get(page))
+    account.key_sets.update(on_host=timezone.now())
+    shown = _html(browser.get(page))
+    assert "198.51.100.7" in shown
+    assert "Confirmed by the host" in shown
+
+
+def test_a_stored_key_that_is_no_longer_valid_does_not_break_the_page(
+    browser: Client, page: str, account: SftpAccount
+) -> None:
+    browser.post(page, {"authorized_keys": text("ed25519"), "version": 1})
+    account.keys.update(blob="AAAA")
+    assert browser.get(page).status_code == 200
+    assert browser.get(f"{page}state/").status_code == 200
+
+
+# --- Networks of all keys ----------------------------------------------------------------------------------------
+
+
+def test_networks_of_the_account_are_masked_with_a_note_and_shown(
+    browser: Client, page: str, account: SftpAccount
+) -> None:
+    browser.post(page, {"authorized_keys": text("ed25519"), "version": 1})
+    assert browser.post(f"{page}networks/", {"networks": "8.8.8.8/24"}).status_code == 302
+    shown = _html(browser.get(page))
+    assert "8.8.8.8/24 was read as 8.8.8.0/24." in shown
+    assert "All keys work only from" in shown
+    assert KeyFile.objects.get(account=account).networks == ["8.8.8.0/24"]
+
+
+@pytest.mark.parametrize("typed", ["example.com", "0.0.0.0/0", PRIVATE], ids=["a name", "everything", "a private key"])
+def test_networks_that_are_none_are_refused_beside_the_field(browser: Client, page: str, typed: str) -> None:
+    before = everything()
+    answer = browser.post(f"{page}networks/", {"networks": typed})
+    assert answer.status_code == 422
+    assert answer.context["form"].errors["networks"]
+    assert PRIVATE_LINE not in _html(answer)
+    assert everything() == before
+
+
 # --- Propagation -------------------------------------------------------------------------------------------------
 
 
@@ -134,7 +361,7 @@ def test_a_comment_cannot_bring_anything_into_the_page(browser: Client, page: st
 def ops(district: District) -> Client:
     client = Client()
     client.force_login(StaffFactory(staff_role="ops"))
-    return client
+    return fresh(client)
 
 
 def test_propagate_now_asks_for_one_run_however_often_it_is_pressed(ops: Client) -> None:
@@ -164,3 +391,29 @@ def test_a_run_tells_whom_it_failed_for(ops: Client, account: SftpAccount) -> No
     assert account.username in shown
     assert "The host has no room." in shown
     assert ops.get(reverse("propagation_run", args=[run.pk + 1])).status_code == 404
+
+
+def _newer(account: SftpAccount, fingerprints: list[str]) -> str:
+    found = {"version": 7, "token": "0123456789abcdef", "fingerprints": fingerprints}
+    KeyFile.objects.filter(account=account).update(found=found)
+    return reverse("propagation_newer", args=[account.key_file.pk])
+
+
+def test_a_newer_set_on_the_host_is_shown_with_what_is_at_stake(ops: Client, account: SftpAccount) -> None:
+    keys_save(account, f"{text('ed25519')}\n{text('rsa3072')}", seen_version=1, by=By(None))
+    stays, comes_back = account.keys.all()
+    place = _newer(account, [stays.fingerprint, "SHA256:only-there"])
+    assert place in _html(ops.get(reverse("propagation")))
+    newer = ops.get(place).context["newer"]
+    assert (newer.staying, newer.coming_back, newer.going) == ((stays,), (comes_back,), ("SHA256:only-there",))
+
+
+def test_the_databases_set_is_kept_with_a_reason_only(ops: Client, account: SftpAccount) -> None:
+    place = _newer(account, [])
+    assert ops.post(place, {"reason": " "}).status_code == 422
+    assert KeyFile.objects.get(account=account).found
+    assert ops.post(place, {"reason": "No newer backup."}).url == reverse("propagation")
+    file = KeyFile.objects.get(account=account)
+    assert (file.found, file.state) == (None, "waiting")
+    assert account.key_sets.first().reason == "No newer backup."
+    assert ops.get(place).status_code == 404

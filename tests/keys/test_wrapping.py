@@ -1,22 +1,29 @@
 """OpenSSH lines that something broke over several lines."""
 
+import textwrap
+
 import pytest
 
 from keys.core.parse import parse_paste
 from tests.keys import samples
+from tests.keys.samples import broken
 
-LINE_ENDS = {"lf": "\n", "crlf": "\r\n", "trailing blanks": "  \n", "indented": "\n    "}
-
-
-def broken(line: str, width: int, line_end: str = "\n") -> str:
-    return line_end.join(line[start : start + width] for start in range(0, len(line), width))
+LINE_ENDS = {
+    "lf": "\n",
+    "crlf": "\r\n",
+    "cr": "\r",
+    "trailing blanks": "  \n",
+    "indented": "\n    ",
+    "a tab": "\n\t",
+    "mail": "\n> ",
+}
 
 
 @pytest.mark.parametrize("line_end", LINE_ENDS.values(), ids=LINE_ENDS.keys())
 @pytest.mark.parametrize("name", samples.TYPES)
 def test_a_key_broken_at_any_column_is_joined(name: str, line_end: str) -> None:
     line, words = samples.text(name), samples.words(name)
-    for width in range(12, len(f"{words['type']} {words['base64']}")):
+    for width in range(2, min(len(f"{words['type']} {words['base64']}"), 130)):
         paste = parse_paste(broken(line, width, line_end))
         assert [key.blob_base64 for key in paste.keys] == [words["base64"]], width
         assert paste.accepted, width
@@ -59,6 +66,40 @@ def test_a_blank_line_in_the_middle_of_a_key_is_refused() -> None:
     lines = broken(samples.text("rsa3072"), 64).split("\n")
     paste = parse_paste("\n".join([*lines[:2], "", *lines[2:]]))
     assert paste.problems[0].code == "truncated"
+
+
+@pytest.mark.parametrize("name", samples.TYPES)
+def test_a_key_that_was_broken_where_words_end_is_joined_with_its_comment(name: str) -> None:
+    line = samples.text(name)
+    # From 80 on, the break may be in the comment only, and then nothing shows that the lines belong together.
+    for width in range(36, 80):
+        for long_words in (True, False):
+            pieces = textwrap.wrap(line, width, break_long_words=long_words, break_on_hyphens=False)
+            paste = parse_paste("\n".join(pieces))
+            assert [key.line() for key in paste.keys] == [line], width
+            assert paste.accepted, width
+
+
+def test_a_name_of_the_shape_user_at_host_below_a_key_is_its_comment() -> None:
+    words = samples.words("ed25519")
+    paste = parse_paste(f"{words['type']} {words['base64']}\ndana@sis-server")
+    assert paste.accepted
+    assert paste.keys[0].comment == "dana@sis-server"
+
+
+@pytest.mark.parametrize("below", ["dana@sis-server\nThanks", "LFHP3k77OeECzJzldQ84iHWoG2nR2XtvJEv0LFHP", "1234"])
+def test_what_may_be_something_else_below_a_key_is_not_its_comment(below: str) -> None:
+    words = samples.words("ed25519")
+    paste = parse_paste(f"{words['type']} {words['base64']}\n{below}")
+    assert not paste.accepted
+
+
+def test_a_piece_of_another_key_is_never_taken_for_a_comment() -> None:
+    piece = samples.words("rsa4096")["base64"][100:164]
+    line = f"{samples.words('rsa3072')['type']} {samples.words('rsa3072')['base64']}"
+    for width in range(33, 100):
+        paste = parse_paste(broken(line, width) + "\n" + piece)
+        assert not paste.accepted, width
 
 
 def test_a_line_behind_a_whole_key_is_not_guessed_to_be_its_comment() -> None:

@@ -3,31 +3,42 @@
 from dataclasses import dataclass
 
 from django.test import Client
+from django.utils import timezone
 
 from accounts import services
 from accounts.core.roles import Role
-from accounts.models import District, OutboxMessage, User
+from accounts.models import District, OutboxMessage, SftpAccount, User
 from accounts.notices import message_queue
 from ingest.models import Epoch
-from keys.models import PropagationRun
+from keys.core.parse import parse_paste
+from keys.models import AccountKey, KeyFile, KeySet, LostKey, PropagationRun, SharedKeyRequest
 from portal.schedules import schedules_sync
 from tests.factories import DistrictFactory, EpochFactory, MembershipFactory, PersonFactory, StaffFactory
+from tests.keys.samples import text
+from tests.signing_in import fresh
 
 ADMINISTRATOR, VIEWER, STRANGER = "administrator", "viewer", "stranger"
 SUPPORT, OPS, SYSTEM = "support", "ops", "system"
 PEOPLE = (ADMINISTRATOR, VIEWER, STRANGER, SUPPORT, OPS, SYSTEM)
 STAFF = {SUPPORT: Role.SUPPORT, OPS: Role.OPS, SYSTEM: Role.SYSTEM_ADMINISTRATOR}
 STATES = ("active", "suspended", "closed")
+# A key that is only another district's, so that one pasted here is asked about.
+THEIR_KEY = "ecdsa256"
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """`districts` by state, each with an epoch that waits for staff; `theirs` is the stranger's."""
+    """`districts` by state, each with an epoch that waits for staff and two keys; `theirs` is the stranger's."""
 
     districts: dict[str, District]
     epochs: dict[str, Epoch]
     theirs: District
     their_epoch: Epoch
+    keys: dict[str, AccountKey]
+    their_key: AccountKey
+    lost: dict[str, LostKey]
+    asked: SharedKeyRequest
+    newer: KeyFile
     people: dict[str, User]
     run: PropagationRun
     mail: OutboxMessage
@@ -36,7 +47,7 @@ class Scene:
         """A browser in which this person is signed in."""
         client = Client(enforce_csrf_checks=enforce_csrf_checks)
         client.force_login(self.people[person])
-        return client
+        return fresh(client)
 
     def kwargs(self, name: str, state: str = "active") -> dict[str, object]:
         """What an address of ours is filled with: the district in that state, and what belongs to it."""
@@ -44,10 +55,16 @@ class Scene:
         own = {
             "outbox_message": {"pk": self.mail.pk},
             "propagation_run": {"pk": self.run.pk},
+            "propagation_newer": {"pk": self.newer.pk},
+            "staff_keys_decide": {"pk": self.asked.pk},
             "invitation": {"token": "no-such-token"},
             "account_confirm_email": {"key": "no-such-key"},
             "account_reset_password_from_key": {"uidb36": "1", "key": "no-such-key"},
         }
+        if name.startswith("key_lost_"):
+            return {"slug": slug, "pk": self.lost[state].pk}
+        if name.startswith("key_"):
+            return {"slug": slug, "pk": self.keys[state].pk}
         return own.get(name, {"slug": slug, "pk": epoch})
 
 
@@ -64,15 +81,53 @@ def make_scene() -> Scene:
         MembershipFactory(user=people[VIEWER], district=district, role=Role.DISTRICT_VIEWER)
         services.district_state_set(district, District.State(state), reason="a test", actor=None)
     message_queue("test", "somebody@district.example", "A subject", "A text", about="1")
+    keys = {state: row_add(district.sftp_account, "ecdsa521") for state, district in districts.items()}
+    # With a second key the first can be removed without a word.
+    row_add(districts["active"].sftp_account, "rsa2048")
     return Scene(
         districts,
         {state: _epoch(district) for state, district in districts.items()},
         theirs,
         _epoch(theirs),
+        keys,
+        row_add(theirs.sftp_account, THEIR_KEY),
+        {state: _lost(district) for state, district in districts.items()},
+        _asked(districts["active"]),
+        _newer(theirs),
         people,
         PropagationRun.objects.create(cause=PropagationRun.Cause.NOW, state=PropagationRun.State.DONE),
         OutboxMessage.objects.get(kind="test"),
     )
+
+
+def row_add(account: SftpAccount, name: str) -> AccountKey:
+    """The row of a key of the samples, at the end of an account's set, as a save would make it."""
+    key = parse_paste(text(name)).keys[0]
+    facts = {"algorithm": key.algorithm, "blob": key.blob_base64, "comment": key.comment}
+    position = account.keys.count()
+    return AccountKey.objects.create(account=account, position=position, fingerprint=key.fingerprint, **facts)
+
+
+def _lost(district: District) -> LostKey:
+    """A key of a lost computer that the host has confirmed to be gone."""
+    account = district.sftp_account
+    made = KeySet.objects.create(account=account, version=100, cause=KeySet.Cause.LOST, on_host=timezone.now())
+    print_of = f"SHA256:lost-of-{district.slug}"
+    return LostKey.objects.create(account=account, fingerprint=print_of, label="ED25519", key_set=made)
+
+
+def _asked(district: District) -> SharedKeyRequest:
+    key = parse_paste(text(THEIR_KEY)).keys[0]
+    facts = {"fingerprint": key.fingerprint, "label": key.label, "comment": key.comment}
+    return SharedKeyRequest.objects.create(account=district.sftp_account, **facts)
+
+
+def _newer(district: District) -> KeyFile:
+    """A key file whose host has a set that the database does not know."""
+    file = district.sftp_account.key_file
+    file.found = {"version": 7, "token": "0123456789abcdef", "fingerprints": ["SHA256:known-to-the-host-only"]}
+    file.save()
+    return file
 
 
 def _epoch(district: District) -> Epoch:

@@ -29,6 +29,12 @@ class Row:
     method: str
     answers: tuple[int, ...]
     data: Data = field(default_factory=dict)
+    # A page or an answer that is there only for those who may change something.
+    for_change: bool = False
+
+    def when_still(self, answer: int) -> int:
+        """What the answer becomes in a district where nothing can be changed."""
+        return SHUT if answer == DONE or (self.for_change and answer == SHOWN) else answer
 
     @property
     def title(self) -> str:
@@ -41,16 +47,39 @@ def _format() -> str:
 
 # In the order of PEOPLE: administrator, viewer, stranger (of another district), support, ops, system administrator.
 ALL_READ = (SHOWN, SHOWN, NONE, SHOWN, SHOWN, SHOWN)
+# Pages on which keys are changed: by staff too (with a reason), but names and restrictions are the district's own.
+DISTRICTS_OWN = (SHOWN, SHUT, NONE, SHUT, SHUT, SHUT)
+KEY_CHANGERS = (SHOWN, SHUT, NONE, SHOWN, SHOWN, SHOWN)
+KEY_CHANGED = (DONE, SHUT, NONE, DONE, DONE, DONE)
 DISTRICT = (
     Row("district_home", READ, ALL_READ),
     Row("technical_settings", READ, ALL_READ),
     Row(
         "technical_settings",
         WRITE,
-        (DONE, SHUT, NONE, SHUT, SHUT, SHUT),
-        {"authorized_keys": text("ed25519"), "version": 1},
+        (DONE, SHUT, NONE, DONE, DONE, DONE),
+        {"authorized_keys": text("ed25519"), "version": 1, "reason": "They asked on the telephone."},
     ),
     Row("technical_settings_state", READ, ALL_READ),
+    Row(
+        "technical_settings_check",
+        WRITE,
+        (SHOWN, SHUT, NONE, SHOWN, SHOWN, SHOWN),
+        {"authorized_keys": text("ed25519")},
+        for_change=True,
+    ),
+    Row("technical_settings_networks", READ, DISTRICTS_OWN, for_change=True),
+    Row("technical_settings_networks", WRITE, (DONE, SHUT, NONE, SHUT, SHUT, SHUT), {"networks": "203.0.113.0/24"}),
+    Row("key_edit", READ, DISTRICTS_OWN, for_change=True),
+    Row("key_edit", WRITE, (DONE, SHUT, NONE, SHUT, SHUT, SHUT), {"comment": "another name"}),
+    Row("key_replace", READ, KEY_CHANGERS, for_change=True),
+    Row("key_replace", WRITE, KEY_CHANGED, {"authorized_keys": text("ed25519"), "days": 7, "reason": "They asked."}),
+    Row("key_remove", READ, KEY_CHANGERS, for_change=True),
+    Row("key_remove", WRITE, KEY_CHANGED, {"reason": "They asked."}),
+    Row("key_lost", READ, KEY_CHANGERS, for_change=True),
+    Row("key_lost", WRITE, KEY_CHANGED, {"reason": "They asked."}),
+    Row("key_lost_told", READ, ALL_READ),
+    Row("key_lost_state", READ, ALL_READ),
     Row("uploads", READ, ALL_READ),
     Row("uploads_rows", READ, ALL_READ),
     Row("epoch", READ, ALL_READ),
@@ -62,7 +91,11 @@ DISTRICT = (
 NOBODYS = (NONE, NONE, NONE)
 VENDOR = (
     Row("ingest_history", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
+    Row("staff_keys", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
+    Row("staff_keys_decide", WRITE, (*NOBODYS, DONE, SHUT, DONE), {"decision": "allow", "reason": "One provider."}),
     Row("propagation", READ, (*NOBODYS, SHUT, SHOWN, SHOWN)),
+    Row("propagation_newer", READ, (*NOBODYS, SHUT, SHOWN, SHOWN)),
+    Row("propagation_newer", WRITE, (*NOBODYS, SHUT, DONE, DONE), {"reason": "No newer backup."}),
     Row("propagation_state", READ, (*NOBODYS, SHUT, SHOWN, SHOWN)),
     Row("propagation_run", READ, (*NOBODYS, SHUT, SHOWN, SHOWN)),
     Row("propagation_now", WRITE, (*NOBODYS, SHUT, DONE, DONE)),
@@ -169,7 +202,7 @@ def test_each_person_gets_what_the_table_says(scene: Scene, row: Row, person: st
 @pytest.mark.parametrize(("row", "person", "answer"), _cases(DISTRICT))
 def test_a_suspended_district_can_be_read_and_not_changed(scene: Scene, row: Row, person: str, answer: int) -> None:
     before = everything()
-    wanted = SHUT if answer == DONE else answer
+    wanted = row.when_still(answer)
     assert _ask(scene.client(person), row, scene.kwargs(row.name, "suspended")) == wanted
     assert everything() == before
 
@@ -177,14 +210,14 @@ def test_a_suspended_district_can_be_read_and_not_changed(scene: Scene, row: Row
 @pytest.mark.parametrize(("row", "person", "answer"), _cases(DISTRICT))
 def test_a_closed_district_is_there_for_staff_only(scene: Scene, row: Row, person: str, answer: int) -> None:
     before = everything()
-    wanted = NONE if person in (ADMINISTRATOR, VIEWER, STRANGER) else (SHUT if answer == DONE else answer)
+    wanted = NONE if person in (ADMINISTRATOR, VIEWER, STRANGER) else row.when_still(answer)
     assert _ask(scene.client(person), row, scene.kwargs(row.name, "closed")) == wanted
     assert everything() == before
 
 
 @pytest.mark.parametrize("row", WRITES, ids=lambda row: row.title)
 def test_a_write_without_a_csrf_token_is_refused_and_writes_nothing(scene: Scene, row: Row) -> None:
-    who = next(person for person, answer in zip(PEOPLE, row.answers, strict=True) if answer == DONE)
+    who = next(person for person, answer in zip(PEOPLE, row.answers, strict=True) if answer in (DONE, SHOWN))
     before = everything()
     assert _ask(scene.client(who, enforce_csrf_checks=True), row, scene.kwargs(row.name)) == SHUT
     assert everything() == before
@@ -192,7 +225,7 @@ def test_a_write_without_a_csrf_token_is_refused_and_writes_nothing(scene: Scene
 
 @pytest.mark.parametrize("row", WRITES, ids=lambda row: row.title)
 def test_a_write_cannot_be_asked_for_by_a_link(scene: Scene, row: Row) -> None:
-    who = next(person for person, answer in zip(PEOPLE, row.answers, strict=True) if answer == DONE)
+    who = next(person for person, answer in zip(PEOPLE, row.answers, strict=True) if answer in (DONE, SHOWN))
     before = everything()
     answer = scene.client(who).get(address(row.name, scene.kwargs(row.name)), row.data)
     has_page = any(other.name == row.name and other.method == READ for other in ROWS)
@@ -221,6 +254,16 @@ def test_only_who_may_delete_may_close_a_district(scene: Scene, person: str) -> 
 @pytest.mark.parametrize("person", [ADMINISTRATOR, SUPPORT, SYSTEM])
 def test_an_epoch_of_another_district_is_not_found_under_mine(scene: Scene, row: Row, person: str) -> None:
     kwargs = {"slug": scene.districts["active"].slug, "pk": scene.their_epoch.pk}
+    is_shut_anyway = row.answers[PEOPLE.index(person)] == SHUT
+    before = everything()
+    assert _ask(scene.client(person), row, kwargs) == (SHUT if is_shut_anyway else NONE)
+    assert everything() == before
+
+
+@pytest.mark.parametrize("row", [row for row in DISTRICT if row.name.startswith("key_")], ids=lambda row: row.title)
+@pytest.mark.parametrize("person", [ADMINISTRATOR, SUPPORT, SYSTEM])
+def test_a_key_of_another_district_is_not_found_under_mine(scene: Scene, row: Row, person: str) -> None:
+    kwargs = {"slug": scene.districts["active"].slug, "pk": scene.their_key.pk}
     is_shut_anyway = row.answers[PEOPLE.index(person)] == SHUT
     before = everything()
     assert _ask(scene.client(person), row, kwargs) == (SHUT if is_shut_anyway else NONE)
@@ -281,4 +324,4 @@ def test_a_page_shows_a_write_only_to_those_who_may(scene: Scene, state: str) ->
     place = address("technical_settings", scene.kwargs("technical_settings", state))
     shown = {person: scene.client(person).get(place) for person in (ADMINISTRATOR, VIEWER, SUPPORT)}
     has_save = {person: b'form="keys-form"' in answer.content for person, answer in shown.items()}
-    assert has_save == {ADMINISTRATOR: state == "active", VIEWER: False, SUPPORT: False}
+    assert has_save == {ADMINISTRATOR: state == "active", VIEWER: False, SUPPORT: state == "active"}

@@ -11,12 +11,13 @@ from django.template.loader import get_template
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.audit import record
 from accounts.models import User
 from accounts.notices import message_queue
 from ingest.models import Epoch
-from keys.models import PropagationFailure, PropagationRun
+from keys.models import AccountKey, PropagationFailure, PropagationRun, SharedKeyRequest
 from portal.schedules import schedules_sync
 from tests.factories import (
     DistrictFactory,
@@ -28,7 +29,7 @@ from tests.factories import (
 )
 
 from .addresses import address
-from .scene import ADMINISTRATOR, OPS, PEOPLE, SUPPORT, SYSTEM, VIEWER, Scene
+from .scene import ADMINISTRATOR, OPS, PEOPLE, SUPPORT, SYSTEM, VIEWER, Scene, row_add
 from .test_doors import READ, ROWS, SHOWN, Row
 
 TEMPLATES = settings.BASE_DIR / "templates"
@@ -183,7 +184,21 @@ def _more_audit() -> None:
         record("looked")
 
 
+def _more_keys() -> None:
+    district = User.objects.get(email="dana@smithville.example").memberships.get().district
+    for name in ("ecdsa256", "ecdsa384", "ecdsa521", "rsa2048", "rsa3072"):
+        account = DistrictFactory().sftp_account
+        row_add(account, name)
+        row_add(district.sftp_account, name)
+        for state in ("waiting", "allowed"):
+            SharedKeyRequest.objects.create(account=account, fingerprint=state, decided=timezone.now(), state=state)
+    AccountKey.objects.update(marked=timezone.now(), disable_on=timezone.now().date())
+
+
 BUDGET = {
+    "technical_settings": (ADMINISTRATOR, _more_keys),
+    "technical_settings_state": (ADMINISTRATOR, _more_keys),
+    "staff_keys": (SYSTEM, _more_keys),
     "ingest_history": (SYSTEM, _more_epochs),
     "uploads": (ADMINISTRATOR, _more_epochs_of_one),
     "uploads_rows": (ADMINISTRATOR, _more_epochs_of_one),
@@ -214,6 +229,9 @@ def test_a_list_costs_the_same_however_long_it_is(db: None, name: str) -> None:
     run = PropagationRun.objects.create(cause="hourly", state="done")
     _more_findings()
     _more_runs()
+    row_add(district.sftp_account, "ed25519")
+    SharedKeyRequest.objects.create(account=district.sftp_account, fingerprint="asked")
+    message_queue("test", "first@x.example", "S", "T", about="1")
     place = address(name, {"slug": district.slug, "pk": run.pk if name == "propagation_run" else epoch.pk})
     few = _cost(client, place)
     add_more()

@@ -1,13 +1,17 @@
 """The OpenSSH form: ``type base64 comment`` on one line (sshd(8)), or on several if something broke it."""
 
+import re
 from collections.abc import Sequence
 
 from keys.core.algorithms import refusal_for, refused_by_name
 from keys.core.characters import Line
-from keys.core.errors import KeyProblem, Note
+from keys.core.errors import KeyProblem, Note, Refusal
 from keys.core.formats.contract import Found, Taken
 from keys.core.formats.wrapping import Opening, joined, opening_at, pieces_behind
 from keys.core.wire import decoded
+
+_FINGERPRINT = re.compile(r"(?:\d{2,5} +)?(?:SHA256:|MD5:|(?:[0-9a-fA-F]{2}:){15})")
+_MARKUP = re.compile(r"[^ ]*[<&]")
 
 
 def take(lines: Sequence[Line], at: int) -> Taken | None:
@@ -17,6 +21,9 @@ def take(lines: Sequence[Line], at: int) -> Taken | None:
         return None
     if refused_by_name(opening.word):
         return _refused(lines, at, opening)
+    other = _other_kind(opening.rest)
+    if other is not None:
+        return Taken(opening.last + 1 - at, problems=(other.problem(lines[at].number),))
     key = joined(lines, at, opening)
     count, number = key.last + 1 - at, lines[at].number
     try:
@@ -26,6 +33,13 @@ def take(lines: Sequence[Line], at: int) -> Taken | None:
     except KeyProblem as error:
         return Taken(count, problems=(error.problem.at(number),))
     return Taken(count, (found,), notes=(Note.JOINED.problem(number),) if count > 1 else ())
+
+
+def _other_kind(rest: str) -> Refusal | None:
+    """What else may stand behind a type word."""
+    if _FINGERPRINT.match(rest):
+        return Refusal.FINGERPRINT
+    return Refusal.HTML if _MARKUP.match(rest) else None
 
 
 def _refused(lines: Sequence[Line], at: int, opening: Opening) -> Taken:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
@@ -15,6 +16,7 @@ from keys.core.wire import decoded
 
 _LABEL = re.compile(r"-{5}BEGIN ([A-Z0-9][A-Z0-9 ]{0,40}[A-Z0-9])-{5}")
 _KEY_LABELS = ("PUBLIC KEY", "RSA PUBLIC KEY")
+_Key: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
 
 def take(lines: Sequence[Line], at: int) -> Taken | None:
@@ -37,7 +39,7 @@ def _read(first: str, block: Block, number: int) -> Found:
     if block.end != f"-----END {begin[1]}-----":
         raise Refusal.PEM_UNFINISHED.error()
     der = decoded("".join(line.text for line in block.body))
-    return Found(_blob_from(der), "", number)
+    return Found(_blob_from(der, begin[1]), "", number)
 
 
 def _other_kind(first: str) -> Refusal:
@@ -48,7 +50,18 @@ def _other_kind(first: str) -> Refusal:
     return Refusal.PEM_UNREADABLE
 
 
-def _blob_from(der: bytes) -> bytes:
+def _blob_from(der: bytes, label: str) -> bytes:
+    key = _sshable(der)
+    if der not in _spellings(key, label):
+        raise Refusal.PEM_UNREADABLE.error()
+    try:
+        line = key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    except (ValueError, UnsupportedAlgorithm):
+        raise Refusal.UNKNOWN_TYPE.error() from None
+    return decoded(line.split(b" ")[1].decode("ascii"))
+
+
+def _sshable(der: bytes) -> _Key:
     try:
         key = load_der_public_key(der)
     except (ValueError, UnsupportedAlgorithm):
@@ -59,8 +72,22 @@ def _blob_from(der: bytes) -> bytes:
         raise Refusal.ED448.error()
     if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey):
         raise Refusal.UNKNOWN_TYPE.error()
-    try:
-        line = key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
-    except (ValueError, UnsupportedAlgorithm):
-        raise Refusal.UNKNOWN_TYPE.error() from None
-    return decoded(line.split(b" ")[1].decode("ascii"))
+    return key
+
+
+def _spellings(key: _Key, label: str) -> tuple[bytes, ...]:
+    """How this key may be written under a label. Anything else could mean more than the key, as RSA-PSS does."""
+    if label == "RSA PUBLIC KEY":
+        is_rsa = isinstance(key, rsa.RSAPublicKey)
+        return (key.public_bytes(Encoding.DER, PublicFormat.PKCS1),) if is_rsa else ()
+    usual = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return (usual, _compressed(key, usual)) if isinstance(key, ec.EllipticCurvePublicKey) else (usual,)
+
+
+def _compressed(key: ec.EllipticCurvePublicKey, usual: bytes) -> bytes:
+    """The same key with a compressed point (RFC 5480 section 2.2), for curves whose lengths fit in a byte."""
+    point = key.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    start = usual.index(b"\x30", 2)
+    identifier = usual[start : start + 2 + usual[start + 1]]
+    inner = identifier + bytes((0x03, 1 + len(point), 0)) + point
+    return bytes((0x30, len(inner))) + inner

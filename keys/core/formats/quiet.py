@@ -1,19 +1,31 @@
-"""Lines that say nothing: blank ones, ``#`` lines, and the caption above PuTTYgen's box."""
+"""Lines that say nothing: blank ones, ``#`` lines, code fences, and the caption above PuTTYgen's box."""
 
+import re
 from collections.abc import Sequence
 
 from keys.core.characters import Line
 from keys.core.errors import Note
 from keys.core.formats.contract import Taken
 
-_CAPTIONS = ("public key for pasting into",)
+# "OpenSSH" and the name of the file changed from one PuTTYgen to the next.
+_CAPTION = re.compile(r"&?public key for pasting into [\w ~/.]{0,30}authorized_keys2? file:?", re.I)
+_FIRST = ("P", "p", "&", "`", "~")
+_FENCE = re.compile(r"(?:```+|~~~+) ?[\w-]{0,20}")
 
 
 def take(lines: Sequence[Line], at: int) -> Taken | None:
-    """One line, if it says nothing."""
-    text = lines[at].text
-    if text.startswith("#"):
-        return Taken(1, notes=(Note.LINES_LEFT_OUT.problem(lines[at].number),))
-    if not text or text.lower().startswith(_CAPTIONS):
-        return Taken(1)
-    return None
+    """As many lines as say nothing; those that begin with # are told once."""
+    end, left_out = at, None
+    while end < len(lines) and _is_quiet(text := lines[end].text):
+        if left_out is None and text.startswith("#"):
+            left_out = lines[end].number
+        end += 1
+    if end == at:
+        return None
+    return Taken(end - at, notes=() if left_out is None else (Note.LINES_LEFT_OUT.problem(left_out),))
+
+
+def _is_quiet(text: str) -> bool:
+    if not text or text.startswith("#"):
+        return True
+    return text.startswith(_FIRST) and bool(_CAPTION.fullmatch(text) or _FENCE.fullmatch(text))

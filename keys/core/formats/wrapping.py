@@ -1,7 +1,8 @@
 """Putting an OpenSSH line together again that was broken at some column.
 
 The blob says by its own length fields where it ends, so that part is certain. A comment says nothing of the
-kind: what follows it is joined only if the line was full, or if a blank shows that the line goes on.
+kind: what follows it is joined only if the line was full, if its next word had no room left on it, or if a
+blank or a name of the shape ``user@host`` shows that the line goes on.
 """
 
 import re
@@ -13,9 +14,10 @@ from keys.core.characters import Line
 from keys.core.errors import KeyProblem, Refusal
 from keys.core.wire import BASE64, encoded_length, encoded_name
 
-_SHORTEST_TYPE_PIECE = 3
-_MOST_TYPE_PIECES = 4
+_MOST_TYPE_PIECES = 64
 _SHORTEST_KEY_PIECE = 16
+_LONGEST_NAME = 32  # a word of more base64 characters is a piece of a key, not of a comment
+_USER_AT_HOST = re.compile(r"[\w.+-]{1,64}@[\w.-]{1,253}")
 _FIRST_WORD = re.compile(r"\S{1,64}(?= |$)")
 
 
@@ -54,7 +56,7 @@ def opening_at(lines: Sequence[Line], at: int) -> Opening | None:
 
 def joined(lines: Sequence[Line], at: int, opening: Opening) -> Joined:
     """The key whose type word is at an index, with as many further lines as its blob asks for."""
-    head, _, comment = opening.rest.partition(" ")
+    head, comment = _first_word(opening.rest)
     if encoded_name(head) not in (None, opening.word):
         last = opening.last + pieces_behind(lines, opening.last)
         return Joined("", "", last, Refusal.TYPE_MISMATCH.error())
@@ -65,8 +67,10 @@ def joined(lines: Sequence[Line], at: int, opening: Opening) -> Joined:
     else:
         pieces = [head, *_pieces(lines, opening.last)]
         key = _fitted(lines, opening.last, pieces, encoded_length("".join(pieces), fields))
+    if key.problem is not None:
+        return key
     start = at if opening.rest else opening.last + 1
-    return _with_comment(lines, key, _width(lines, start, key.last)) if key.problem is None else key
+    return _with_comment(lines, key, start, _width(lines, start, key.last))
 
 
 def pieces_behind(lines: Sequence[Line], last: int) -> int:
@@ -75,7 +79,10 @@ def pieces_behind(lines: Sequence[Line], last: int) -> int:
     while at < len(lines) and len(lines[at].text) >= _SHORTEST_KEY_PIECE and BASE64.fullmatch(lines[at].text):
         at += 1
     count = at - last - 1
-    return count + 1 if count and at < len(lines) and _begins_with_base64(lines[at]) else count
+    if at == len(lines) or not _begins_with_base64(lines[at]):
+        return count
+    is_long = len(_first_word(lines[at].text)[0]) >= _SHORTEST_KEY_PIECE
+    return count + 1 if count or is_long else count
 
 
 def _pieces(lines: Sequence[Line], last: int) -> list[str]:
@@ -84,7 +91,7 @@ def _pieces(lines: Sequence[Line], last: int) -> list[str]:
     for index in range(last + 1, len(lines)):
         if not _begins_with_base64(lines[index]):
             break
-        piece, _, comment = lines[index].text.partition(" ")
+        piece, comment = _first_word(lines[index].text)
         pieces.append(piece)
         if comment:
             break
@@ -93,23 +100,25 @@ def _pieces(lines: Sequence[Line], last: int) -> list[str]:
 
 def _fitted(lines: Sequence[Line], first: int, pieces: list[str], needed: int | None) -> Joined:
     """Take pieces until the blob is whole; it must end where a piece ends."""
-    length = 0
+    length, last = 0, first + len(pieces) - 1
     for count, piece in enumerate(pieces):
         length += len(piece)
         if needed is not None and length >= needed:
+            if length > needed:
+                return Joined("", "", last, Refusal.JOIN_UNCERTAIN.error())
             comment = lines[first + count].text.partition(" ")[2].strip(" ") if count else ""
-            problem = None if length == needed else Refusal.JOIN_UNCERTAIN.error()
-            return Joined("".join(pieces[: count + 1]), comment, first + count, problem)
-    last = first + len(pieces) - 1
+            return Joined("".join(pieces[: count + 1]), comment, first + count)
     return Joined("", "", last, Refusal.TRUNCATED.error())
 
 
-def _with_comment(lines: Sequence[Line], key: Joined, width: int | None) -> Joined:
+def _with_comment(lines: Sequence[Line], key: Joined, start: int, width: int | None) -> Joined:
     """Join the rest of a broken comment, where it is certain that the lines belong together."""
     comment, last = key.comment, key.last
-    while last + 1 < len(lines) and _goes_on(lines, last, width, comment):
+    while last + 1 < len(lines) and _may_go_on(lines, last) and _goes_on(lines, last, width, comment):
         last += 1
         comment += _gap(lines[last - 1], lines[last], width) + lines[last].text
+    if last == key.last and not comment and _is_name_below(lines, start, last):
+        comment, last = lines[last + 1].text, last + 1
     return Joined(key.base64, comment.strip(" "), last)
 
 
@@ -120,25 +129,47 @@ def _width(lines: Sequence[Line], start: int, last: int) -> int | None:
     return max(widths) if widths and max(widths) - min(widths) <= 1 else None
 
 
-def _goes_on(lines: Sequence[Line], last: int, width: int | None, comment: str) -> bool:
-    """Whether the next line is the rest of the comment: the line before is full, or a blank leads it."""
-    line, following = lines[last], lines[last + 1]
-    if not following.text or following.text.startswith(("#", "---")) or opening_at(lines, last + 1):
+def _may_go_on(lines: Sequence[Line], last: int) -> bool:
+    """Whether the next line is nothing of its own."""
+    text = lines[last + 1].text
+    if not text or text.startswith(("#", "---")) or opening_at(lines, last + 1) is not None:
         return False
+    return len(text) < _LONGEST_NAME or BASE64.fullmatch(text) is None
+
+
+def _goes_on(lines: Sequence[Line], last: int, width: int | None, comment: str) -> bool:
+    """Whether the next line is the rest of the comment: there was no room for it, or a blank leads it."""
+    line, following = lines[last], lines[last + 1]
     if width is None:
         return not comment and following.raw.startswith(" ") and not line.raw.startswith(" ")
-    return len(line.text) in (width - 1, width) and len(following.text) <= width
+    no_room = len(line.text) + 1 + len(following.text.partition(" ")[0]) > width
+    return no_room and len(line.text) <= width and len(following.text) <= width
+
+
+def _is_name_below(lines: Sequence[Line], start: int, last: int) -> bool:
+    """Whether a comment follows a key that was broken at its blanks, or a lone name of the shape ``user@host``."""
+    if last + 1 >= len(lines) or not _may_go_on(lines, last):
+        return False
+    ends = last + 2 >= len(lines) or not lines[last + 2].text or opening_at(lines, last + 2) is not None
+    broken_at_blanks = start == last and not lines[start].text.startswith(tuple(ALGORITHMS))
+    return ends and (broken_at_blanks or _USER_AT_HOST.fullmatch(lines[last + 1].text) is not None)
 
 
 def _gap(before: Line, line: Line, width: int | None) -> str:
     """The blank that the break swallowed, if it did."""
     full = len(before.text) == width
-    return "" if full and not line.raw.startswith(" ") else " "
+    return "" if (full and not line.raw.startswith(" ")) or before.text.endswith("-") else " "
 
 
 def _begins_with_base64(line: Line) -> bool:
-    piece = line.text.partition(" ")[0]
+    piece = _first_word(line.text)[0]
     return bool(piece) and BASE64.fullmatch(piece) is not None
+
+
+def _first_word(text: str) -> tuple[str, str]:
+    """A word and what follows it. A backslash that ends the line only says that the line goes on."""
+    word, _, rest = text.partition(" ")
+    return (word, rest) if rest else (word.removesuffix("\\"), rest)
 
 
 def _is_type(word: str) -> bool:
@@ -146,4 +177,4 @@ def _is_type(word: str) -> bool:
 
 
 def _may_become_type(text: str) -> bool:
-    return len(text) >= _SHORTEST_TYPE_PIECE and any(name.startswith(text) for name in ALGORITHMS)
+    return bool(text) and any(name.startswith(text) for name in ALGORITHMS)

@@ -1,0 +1,50 @@
+"""What people want of keys, written down: one transaction each, a nudge on commit. `propagation` does it."""
+
+from .guards import KeyElsewhere, LastKey, ReasonMissing, is_staff, refusal, today_in
+from .running import HOURLY_CHOICES, NothingToSettle, hourly_set, older_set_keep, propagation_want, run_want
+from .saving import Difference, PasteRefused, StaleSet, keys_read, keys_save
+from .sharing import AlreadyDecided, shared_key_decide
+from .single import (
+    RETIRE_CHOICES,
+    Edited,
+    FieldsRefused,
+    KeyGone,
+    OneKeyWanted,
+    account_networks_set,
+    key_edit,
+    key_lost,
+    key_remove,
+    key_replace,
+)
+
+__all__ = [
+    "HOURLY_CHOICES",
+    "RETIRE_CHOICES",
+    "AlreadyDecided",
+    "Difference",
+    "Edited",
+    "FieldsRefused",
+    "KeyElsewhere",
+    "KeyGone",
+    "LastKey",
+    "NothingToSettle",
+    "OneKeyWanted",
+    "PasteRefused",
+    "ReasonMissing",
+    "StaleSet",
+    "account_networks_set",
+    "hourly_set",
+    "is_staff",
+    "key_edit",
+    "key_lost",
+    "key_remove",
+    "key_replace",
+    "keys_read",
+    "keys_save",
+    "older_set_keep",
+    "propagation_want",
+    "refusal",
+    "run_want",
+    "shared_key_decide",
+    "today_in",
+]

@@ -1,0 +1,173 @@
+"""The cards under the box: each key with its journey, its end, from where it works, and what to know about it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from django.utils import timezone
+
+from accounts.models import District, SftpAccount
+
+from .. import selectors
+from ..core.errors import Problem
+from ..core.policy import Policy, advise
+from ..models import AccountKey, KeyFile
+from ..selectors import KeyCard
+from ..services import today_in
+
+# From how long before its end a key is shown in amber.
+SOON = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """A state: colour, icon and word, always together."""
+
+    tone: str
+    icon: str
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """One station of a key's journey; `is_done` False for what is still to come."""
+
+    word: str
+    at: datetime | None = None
+    is_done: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One key as its card shows it: `badge` is the one thing to see, `warnings` and `notes` are sentences."""
+
+    key: AccountKey
+    label: str
+    journey: tuple[Stop, ...]
+    last_address: str
+    badge: Badge | None
+    expiry: str
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+    advice: tuple[Problem, ...]
+
+
+def cards_of(account: SftpAccount, file: KeyFile, live_by: datetime) -> tuple[Card, ...]:
+    """A card for each key of the account, in the order of the box."""
+    today, policy = today_in(account.district), Policy()
+    return tuple(
+        Card(
+            key=card.key,
+            label=card.key.label,
+            journey=tuple(_journey(card, account, file, live_by)),
+            last_address=card.last_address,
+            badge=_badge(card, file, today),
+            expiry=expiry_told(card.key.expires_on, today),
+            warnings=tuple(_warnings(card.key)),
+            notes=tuple(_replacement_told(card.key)),
+            advice=advise(card.value, policy) if card.value else (),
+        )
+        for card in selectors.cards(account)
+    )
+
+
+def _journey(card: KeyCard, account: SftpAccount, file: KeyFile, live_by: datetime) -> Iterator[Stop]:
+    yield Stop("saved", card.key.added)
+    yield from _way_to_host(card, account, file, live_by)
+    if card.first_sign_in:
+        yield Stop("first login", card.first_sign_in)
+        yield Stop("last login", card.last_sign_in)
+    else:
+        yield Stop("no login so far", is_done=False)
+
+
+def _way_to_host(card: KeyCard, account: SftpAccount, file: KeyFile, live_by: datetime) -> Iterator[Stop]:
+    came = card.on_host or (file.on_host_since if file.state == KeyFile.State.ON_HOST else None)
+    if card.key.disabled:
+        yield Stop("taken off the host", card.key.disabled)
+    elif account.district.state != District.State.ACTIVE:
+        yield Stop(f"not on the host: the district is {account.district.state}", is_done=False)
+    elif came:
+        yield Stop("on the host since", came)
+    elif file.state == KeyFile.State.FAILED:
+        yield Stop("not on the host yet, we try again", file.next_try, is_done=False)
+    else:
+        yield Stop("goes live by", live_by, is_done=False)
+
+
+def _badge(card: KeyCard, file: KeyFile, today: date) -> Badge | None:
+    """The most important thing about a key; None where there is nothing to say."""
+    key = card.key
+    states = (
+        (bool(key.disabled), Badge("off", "minus-circle", "Disabled")),
+        (_is_over(key, today), Badge("bad", "x-circle", "Expired")),
+        (bool(key.marked), Badge("act", "hand-raised", "Will be disabled")),
+        (_ends_soon(key, today), Badge("act", "hand-raised", "Expires soon")),
+        (_is_being_replaced(key), Badge("wait", "arrow-path", "Being replaced")),
+        (bool(card.last_sign_in), Badge("good", "check-circle", "In use")),
+        (file.state == KeyFile.State.ON_HOST, Badge("wait", "clock", "Not used yet")),
+    )
+    return next((badge for holds, badge in states if holds), None)
+
+
+def _is_over(key: AccountKey, today: date) -> bool:
+    return key.expires_on is not None and key.expires_on < today
+
+
+def _ends_soon(key: AccountKey, today: date) -> bool:
+    return key.expires_on is not None and key.expires_on <= today + SOON
+
+
+def _is_being_replaced(key: AccountKey) -> bool:
+    return bool(key.retires or key.replaced_by.all())
+
+
+def expiry_told(expires_on: date | None, today: date) -> str:
+    """Until when a key works, as people say it; empty for one without an end."""
+    if expires_on is None:
+        return ""
+    day, left = day_told(expires_on), (expires_on - today).days
+    if left < 0:
+        return f"Expired: it worked until {day}."
+    if left == 0:
+        return f"Expires today: works until the end of {day}."
+    if left <= SOON.days:
+        return f"Expires in {counted(left)}: works until {day}."
+    return f"Works until {day}."
+
+
+def _warnings(key: AccountKey) -> Iterator[str]:
+    if key.disabled:
+        yield f"Disabled since {_day_of(key.disabled)}: {key.mark_reason} It is no longer on the host."
+    elif key.disable_on:
+        yield f"This key will be disabled on {day_told(key.disable_on)}: {key.mark_reason}"
+
+
+def _replacement_told(key: AccountKey) -> Iterator[str]:
+    for new in key.replaced_by.all():
+        if key.retires:
+            yield f"Replaced by {name_of(new)}, which has signed in. This one retires on {_day_of(key.retires)}."
+        else:
+            days = counted(new.retire_after or 0)
+            yield f"Being replaced by {name_of(new)}. This one retires {days} after the first sign-in with that one."
+    if key.replaces and not key.replaces.retires:
+        yield f"It takes the place of {name_of(key.replaces)}. Sign in with it once, and that one can go."
+
+
+def name_of(key: AccountKey) -> str:
+    """What people call a key: its name, else its fingerprint."""
+    return key.comment or key.fingerprint
+
+
+def counted(days: int) -> str:
+    """A number of days in words."""
+    return f"{days} day{'' if days == 1 else 's'}"
+
+
+def day_told(day: date) -> str:
+    """“30 June 2027”."""
+    return f"{day.day} {day:%B %Y}"
+
+
+def _day_of(moment: datetime) -> str:
+    return day_told(timezone.localtime(moment).date())

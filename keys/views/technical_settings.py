@@ -1,0 +1,234 @@
+"""Settings > Technical Settings: the SFTP account with the box of its keys, cards, and what was changed."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts.access import district_for
+from accounts.core.roles import Right, Tool
+from accounts.fresh import fresh_sign_in
+from accounts.models import District, SftpAccount
+
+from .. import selectors, services
+from ..core.characters import text_from
+from ..core.errors import Problem
+from ..core.parse import Paste, parse_paste
+from ..core.policy import Policy
+from ..forms import NetworksForm, TechnicalSettingsForm
+from ..models import KeyFile
+from ..policy import policy_for
+from .cards import cards_of
+from .confirmation import confirmation_of_change, confirmation_of_save, confirmation_shown, confirmation_taken
+from .doors import box_for, by_person, is_vendors, rights_shown
+
+# The step the journey of a key is at; the page draws them as three steps.
+STEP_OPEN, STEP_NOW, STEP_DONE = "open", "now", "done"
+MOST_CHANGES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """What the box shows, of which version of the set, and what is wrong with it."""
+
+    text: str
+    version: object
+    problems: tuple[Problem, ...] = ()
+    paste: Paste = field(default_factory=Paste)
+    stale: services.Difference | None = None
+    last_key: services.LastKey | None = None
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def technical_settings(request: HttpRequest, slug: str) -> HttpResponse:
+    """The page, and its one Save."""
+    if request.method == "POST":
+        return _save(request, box_for(request.user, slug))
+    district = district_for(request.user, slug, Tool.TECHNICAL_SETTINGS)
+    return _page(request, district, _form(request, district), _saved_box(district))
+
+
+def _form(request: HttpRequest, district: District) -> TechnicalSettingsForm:
+    posted = request.POST if request.method == "POST" else None
+    return TechnicalSettingsForm(posted, is_vendors=is_vendors(request.user, district))
+
+
+def _saved_box(district: District) -> Box:
+    account = district.sftp_account
+    return Box(selectors.box_text(account), account.key_file.version)
+
+
+def _save(request: HttpRequest, district: District) -> HttpResponse:
+    """Whatever may not be kept is answered first; only then is a sign-in asked for, which keeps the text meanwhile."""
+    take_file(request)
+    text, form, account = request.POST.get("authorized_keys", ""), _form(request, district), district.sftp_account
+    try:
+        paste = services.keys_read(account, text)
+    except services.PasteRefused as refused:
+        return _refused(request, district, form, text, refused.paste)
+    if not form.is_valid():
+        return _page(request, district, form, Box(text, account.key_file.version), status=422)
+    fresh_sign_in(request)
+    return _save_read(request, district, form, paste)
+
+
+def take_file(request: HttpRequest) -> None:
+    """Puts a chosen file into the field of the box as text, for browsers without script."""
+    chosen = request.FILES.get("key_file")
+    if chosen is None:
+        return
+    posted = request.POST.copy()
+    # More than is ever read, in any encoding: the reader finds it too long by itself.
+    read = text_from(chosen.read(4 * Policy().maximum_paste_bytes + 4))
+    typed = posted.get("authorized_keys", "").rstrip()
+    posted["authorized_keys"] = f"{typed}\n{read}".lstrip()
+    request.POST = posted  # type: ignore[assignment]
+
+
+def _save_read(request: HttpRequest, district: District, form: TechnicalSettingsForm, paste: Paste) -> HttpResponse:
+    account, told = district.sftp_account, form.cleaned_data
+    text, version, confirmed = told["authorized_keys"], told["version"], told["confirmed"]
+    by = by_person(request, form.given_reason)
+    try:
+        difference, paste = services.keys_save(account, text, seen_version=version, by=by, confirmed=confirmed)
+    except services.StaleSet as stale:
+        return _page(request, district, form, Box(text, stale.version, stale=stale.difference), status=409)
+    except services.LastKey as last_key:
+        return _page(request, district, form, Box(text, version, last_key=last_key), status=422)
+    except services.KeyElsewhere as elsewhere:
+        box = Box(text, version, problems=elsewhere_told(elsewhere, paste), paste=paste)
+        return _page(request, district, form, box, status=422)
+    confirmation_shown(request, account, confirmation_of_save(difference, paste))
+    return redirect("technical_settings", slug=district.slug)
+
+
+def elsewhere_told(elsewhere: services.KeyElsewhere, paste: Paste) -> tuple[Problem, ...]:
+    """What a district reads of keys that are in use elsewhere or were lost, each beside its line."""
+    lines = dict(zip(paste.keys, paste.lines, strict=True))
+    return tuple(services.refusal(key, lines.get(key), is_lost=key in elsewhere.lost) for key in elsewhere.keys)
+
+
+def _refused(
+    request: HttpRequest, district: District, form: TechnicalSettingsForm, text: str, paste: Paste
+) -> HttpResponse:
+    """What was typed stays, but for a private key: that text goes nowhere, not even back to its owner's screen."""
+    saved = _saved_box(district)
+    shown = saved.text if paste.private_key else text
+    return _page(request, district, form, Box(shown, saved.version, paste.problems, paste), status=422)
+
+
+def _page(
+    request: HttpRequest, district: District, form: TechnicalSettingsForm, box: Box, status: int = 200
+) -> HttpResponse:
+    account = district.sftp_account
+    context = {
+        **account_state(request, district),
+        "form": form,
+        "box": box,
+        "saved": confirmation_taken(request, account) if request.method != "POST" else None,
+        "changes": selectors.changes_of(account)[:MOST_CHANGES],
+        "requests": account.shared_key_requests.all(),
+        "added": set(account.keys.values_list("fingerprint", flat=True)),
+        "lost_keys": account.lost_keys.all(),
+    }
+    return render(request, "keys/technical_settings.html", context, status=status)
+
+
+@require_POST
+def technical_settings_check(request: HttpRequest, slug: str) -> HttpResponse:
+    """What the box would come to if it were saved now. Nothing is stored, nothing of a private key is shown again."""
+    district = box_for(request.user, slug)
+    paste = parse_paste(request.POST.get("authorized_keys", ""), policy_for(district.sftp_account))
+    return render(request, "keys/_verdict.html", {"paste": paste, "verdict": verdict_of(paste)})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A key found while pasting: its line and what could be said about it."""
+
+    line: int
+    label: str
+    fingerprint: str
+    comment: str
+    notes: tuple[Problem, ...]
+
+
+def verdict_of(paste: Paste) -> tuple[Verdict, ...]:
+    """Each key of a paste with the notes of its line."""
+    return tuple(
+        Verdict(line, key.label, key.fingerprint, key.comment, tuple(n for n in paste.notes if n.line == line))
+        for key, line in zip(paste.keys, paste.lines, strict=True)
+    )
+
+
+@require_safe
+def technical_settings_state(request: HttpRequest, slug: str) -> HttpResponse:
+    """The part of the page that changes by itself: steps, state on the host, cards."""
+    district = district_for(request.user, slug, Tool.TECHNICAL_SETTINGS)
+    return render(request, "keys/_account_state.html", account_state(request, district))
+
+
+def account_state(request: HttpRequest, district: District) -> dict[str, Any]:
+    """What the changing part of the page shows."""
+    account = district.sftp_account
+    file = KeyFile.objects.get(account=account)
+    live_by = selectors.next_hourly_run()
+    cards = cards_of(account, file, live_by)
+    sign_ins = selectors.sign_in_state(account)
+    return {
+        "district": district,
+        "account": account,
+        "host": account.host,
+        "file": file,
+        "cards": cards,
+        "sign_ins": sign_ins,
+        "live_by": live_by,
+        "steps": _steps(district, bool(cards), file, sign_ins),
+        # Under way: look every 2 s. Waiting for a first sign-in: every 5 s. Else the page is still.
+        "poll_seconds": 2 if file.state != KeyFile.State.ON_HOST else (5 if cards and not sign_ins.first else 0),
+        **rights_shown(request.user, district),
+    }
+
+
+def _steps(district: District, has_keys: bool, file: KeyFile, sign_ins: selectors.SignInState) -> tuple[str, str, str]:
+    """Generate a pair, install its public half, verify you can connect."""
+    is_active = district.state == District.State.ACTIVE
+    is_live = has_keys and is_active and file.state == KeyFile.State.ON_HOST
+    generate = STEP_DONE if has_keys else STEP_NOW
+    install = STEP_DONE if is_live else (STEP_NOW if has_keys else STEP_OPEN)
+    verify = STEP_DONE if sign_ins.first else (STEP_NOW if is_live else STEP_OPEN)
+    return generate, install, verify
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def technical_settings_networks(request: HttpRequest, slug: str) -> HttpResponse:
+    """From where all keys of the account may sign in."""
+    district = district_for(request.user, slug, Tool.TECHNICAL_SETTINGS, Right.WRITE)
+    account = district.sftp_account
+    posted = request.POST if request.method == "POST" else None
+    form = NetworksForm(posted, initial={"networks": "\n".join(account.key_file.networks)})
+    if form.is_valid():
+        fresh_sign_in(request)
+        if _networks_saved(request, account, form):
+            return redirect("technical_settings", slug=slug)
+    context = {"district": district, "form": form}
+    return render(request, "keys/account_networks.html", context, status=422 if form.errors else 200)
+
+
+def _networks_saved(request: HttpRequest, account: SftpAccount, form: NetworksForm) -> bool:
+    try:
+        edited = services.account_networks_set(account, form.cleaned_data["networks"], by=by_person(request))
+    except services.FieldsRefused as refused:
+        problems_add(form, refused)
+        return False
+    confirmation_shown(request, account, confirmation_of_change(account, edited.made, edited.notes))
+    return True
+
+
+def problems_add(form: Any, refused: services.FieldsRefused) -> None:
+    """Ties the problems of typed fields to these."""
+    for name, problems in refused.problems.items():
+        for problem in problems:
+            form.add_error(name, f"{problem.message} {problem.hint}")

@@ -1,0 +1,30 @@
+"""Fuzzing for a short while, and what longer runs have kept."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.keys.fuzz import KEPT, fuzz, is_there
+from tests.keys.invariants import check_bytes
+
+SECONDS = 60 if os.environ.get("CI") else 5
+
+
+def test_fuzzing_finds_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    if not is_there() and not (os.environ.get("CI") and sys.version_info[:2] == (3, 11)):
+        pytest.skip("atheris does not exist for this Python")
+    outcome = fuzz(SECONDS)
+    assert outcome.broke is None, outcome.account
+    assert outcome.executions > len(list(KEPT.glob("*")))
+    with capsys.disabled():
+        worst = outcome.slowest[0][0] if outcome.slowest else 0
+        print(
+            f"\nfuzz: {outcome.executions} executions, coverage {outcome.coverage}, {worst * 1000:.1f} ms the slowest"
+        )
+
+
+@pytest.mark.parametrize("path", sorted(KEPT.glob("*")), ids=lambda path: path.name)
+def test_what_was_kept_breaks_nothing(path: Path) -> None:
+    check_bytes(path.read_bytes())

@@ -1,0 +1,134 @@
+"""What a card says of a key."""
+
+from datetime import date, timedelta
+
+import pytest
+from django.utils import timezone
+
+from accounts.models import District, SftpAccount
+from hosts.models import Host, SignIn
+from keys.models import AccountKey, KeyFile
+from keys.selectors import next_hourly_run
+from keys.services import key_replace, keys_save, today_in
+from keys.sets import By
+from keys.views.cards import Card, cards_of, expiry_told
+
+from .samples import text
+
+
+@pytest.fixture
+def key(account: SftpAccount) -> AccountKey:
+    keys_save(account, text("ed25519"), seen_version=1, by=By(None))
+    return account.keys.get()
+
+
+def _card(account: SftpAccount, position: int = 0) -> Card:
+    file = KeyFile.objects.get(account=account)
+    return cards_of(account, file, next_hourly_run())[position]
+
+
+def _stops(card: Card) -> list[str]:
+    return [stop.word for stop in card.journey]
+
+
+def _sign_in(key: AccountKey) -> None:
+    told = {"username": key.account.username, "fingerprint": key.fingerprint, "address": "198.51.100.7"}
+    SignIn.objects.create(host=Host.objects.get(), at=timezone.now(), accepted=True, **told)
+
+
+def _on_host(account: SftpAccount) -> None:
+    KeyFile.objects.filter(account=account).update(state="on_host", on_host_since=timezone.now())
+    account.key_sets.update(on_host=timezone.now())
+
+
+def test_the_journey_goes_from_saved_to_the_last_login(account: SftpAccount, key: AccountKey) -> None:
+    assert _stops(_card(account)) == ["saved", "goes live by", "no login so far"]
+    _on_host(account)
+    assert _stops(_card(account)) == ["saved", "on the host since", "no login so far"]
+    _sign_in(key)
+    assert _stops(_card(account)) == ["saved", "on the host since", "first login", "last login"]
+    assert _card(account).last_address == "198.51.100.7"
+
+
+def test_a_key_stays_on_the_host_while_a_later_change_of_another_is_under_way(
+    account: SftpAccount, key: AccountKey
+) -> None:
+    _on_host(account)
+    keys_save(account, f"{text('ed25519')}\n{text('rsa3072')}", seen_version=2, by=By(None))
+    assert _stops(_card(account)) == ["saved", "on the host since", "no login so far"]
+    assert _stops(_card(account, 1)) == ["saved", "goes live by", "no login so far"]
+
+
+@pytest.mark.parametrize(
+    ("left", "sentence"),
+    [
+        (-1, "Expired: it worked until"),
+        (0, "Expires today: works until the end of"),
+        (1, "Expires in 1 day: works until"),
+        (6, "Expires in 6 days: works until"),
+        (30, "Expires in 30 days: works until"),
+        (31, "Works until"),
+    ],
+)
+def test_an_end_is_told_as_people_count(left: int, sentence: str) -> None:
+    today = date(2026, 11, 3)
+    assert expiry_told(today + timedelta(days=left), today).startswith(sentence)
+
+
+def test_a_key_without_an_end_says_nothing_of_one() -> None:
+    assert expiry_told(None, date(2026, 11, 3)) == ""
+
+
+BADGES = (
+    ({"disabled": timezone.now(), "mark_reason": "Weak."}, "Disabled"),
+    ({"expires_on": date(2020, 1, 1)}, "Expired"),
+    ({"marked": timezone.now(), "disable_on": date(2026, 12, 5), "mark_reason": "Weak."}, "Will be disabled"),
+)
+
+
+@pytest.mark.parametrize(("facts", "word"), BADGES, ids=[word for _, word in BADGES])
+def test_the_badge_is_the_one_thing_to_see(
+    account: SftpAccount, key: AccountKey, facts: dict[str, object], word: str
+) -> None:
+    _on_host(account)
+    _sign_in(key)
+    badge = _card(account).badge
+    assert badge is not None
+    assert badge.word == "In use"
+    AccountKey.objects.update(**facts)
+    badge = _card(account).badge
+    assert badge is not None
+    assert badge.word == word
+
+
+def test_a_mark_is_told_with_its_day_and_reason(account: SftpAccount, key: AccountKey) -> None:
+    AccountKey.objects.update(marked=timezone.now(), disable_on=date(2026, 12, 5), mark_reason="It is weak.")
+    assert _card(account).warnings == ("This key will be disabled on 5 December 2026: It is weak.",)
+
+
+def test_a_replacement_is_told_on_both_cards(account: SftpAccount, key: AccountKey) -> None:
+    key_replace(key, text("rsa3072"), days=1, by=By(None))
+    old, new = (_card(account, position) for position in (0, 1))
+    assert "retires 1 day after" in old.notes[0]
+    assert new.notes[0].startswith("It takes the place of")
+    AccountKey.objects.filter(pk=key.pk).update(retires=timezone.now())
+    assert "This one retires on" in _card(account).notes[0]
+    assert _card(account, 1).notes == ()
+
+
+def test_a_key_of_a_suspended_district_is_not_on_the_host(account: SftpAccount, key: AccountKey) -> None:
+    _on_host(account)
+    District.objects.update(state="suspended")
+    account = SftpAccount.objects.get(pk=account.pk)
+    assert _stops(_card(account))[1] == "not on the host: the district is suspended"
+
+
+def test_a_row_that_is_no_longer_a_key_still_has_a_card(account: SftpAccount, key: AccountKey) -> None:
+    AccountKey.objects.update(blob="AAAA")
+    card = _card(account)
+    assert (card.label, card.advice) == ("ssh-ed25519", ())
+
+
+def test_soon_is_counted_in_the_districts_own_day(account: SftpAccount, key: AccountKey) -> None:
+    AccountKey.objects.update(expires_on=today_in(account.district))
+    assert _card(account).expiry.startswith("Expires today")
