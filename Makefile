@@ -4,8 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-# Of tests. The flow tests wait for other programs much of the time, so a few more than there are cores.
-PROCESSES ?= 4
+# Of tests. The flow tests wait for other programs much of the time, so one more than there are cores.
+PROCESSES ?= 3
 
 .PHONY: run setup test check lock clean benchmarks
 
@@ -33,7 +33,7 @@ $(VENV)/.test-ready: requirements/test.txt | $(VENV)/.python-ready
 
 test: $(VENV)/.test-ready
 	@$(PY) tests/system_packages.py
-	@$(PY) -m pytest -n $(PROCESSES) --dist loadgroup $(ARGS)
+	@$(PY) -m pytest -n $(PROCESSES) --dist loadfile $(ARGS)
 
 check: $(VENV)/.test-ready
 	@$(PY) deploy/check.py

@@ -9,23 +9,8 @@ STACKS_RAN: set[str] = set()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One file's tests stay in one process, a stack's flow tests too: what they start is started once.
-
-    Flow tests come first: they are the longest, and what is long should not be left for the end.
-    """
+    """Flow tests come first: they are the longest, and what is long should not be left for the end."""
     items.sort(key=lambda item: "/flows/" not in item.nodeid)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-
-
-def _group(item: pytest.Item) -> str:
-    file = item.nodeid.partition("::")[0]
-    stack = getattr(item, "callspec", None) and item.callspec.params.get("stack")  # type: ignore[attr-defined]
-    if not stack:
-        return file
-    # Those that start portals of their own gain nothing from sharing one.
-    alone = next((name for name in ("kills", "runner") if name in file), "shared")
-    return f"{stack}, {alone}"
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods
 
 from .. import services
 from ..forms import WelcomeForm
+from ..fresh import sign_in_note
 from ..models import Invitation, User
 
 
@@ -33,6 +34,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
         except services.Refused:
             return _over(request)
         login(request, person, backend="allauth.account.auth_backends.AuthenticationBackend")
+        sign_in_note(request, person)
         return _welcome(request, found)
     context = {"invitation": found, "form": form}
     return render(request, "accounts/invitation.html", context, status=422 if form.errors else 200)

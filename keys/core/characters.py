@@ -9,6 +9,8 @@ _BLANKS = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _INVISIBLE = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]")
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _MAIL_QUOTING = re.compile(r" *(?:> ?){1,9}")
+# The words above PuTTYgen's box: "OpenSSH" and the name of the file changed from one PuTTYgen to the next.
+_CAPTION = re.compile(r"&?public key for pasting into [\w ~/.]{0,30}authorized_keys2? file:? *", re.I)
 _QUOTES = frozenset(
     {
         *('""', "''", "``", "\u00b4\u00b4", "\u201c\u201d", "\u201c\u201c", "\u201d\u201d", "\u201e\u201c"),
@@ -16,8 +18,8 @@ _QUOTES = frozenset(
         *("\u00ab\u00bb", "\u00bb\u00ab", "\u2039\u203a", "\u203a\u2039", "\u300c\u300d"),
     }
 )
+_CAPTION_BEGINS = frozenset("Pp&")
 _OPENING = frozenset(pair[0] for pair in _QUOTES)
-_MOST_QUOTES = 3
 _MISREAD_MARK = "\u00ef\u00bb\u00bf"  # a byte order mark that was read as Windows-1252
 _UTF16_SHARE = 3
 _MOST_LAYERS_OF_QUOTES = 9
@@ -76,7 +78,7 @@ def is_read_as_bytes(text: str) -> bool:
 
 
 def lines_from(text: str) -> list[Line]:
-    """The lines of a paste, without mail quoting and without quotes round a line or the whole."""
+    """The lines of a paste, without mail quoting, quotes round a line or the whole, and PuTTYgen's caption."""
     plain = text.replace("\t", " ")
     if not plain.isascii():
         plain = _BLANKS.sub(" ", _INVISIBLE.sub("", plain)).removeprefix(_MISREAD_MARK)
@@ -112,10 +114,12 @@ def _without_mail_quoting(raw: str) -> str:
 def _line(number: int, raw: str) -> Line:
     text = raw.strip(" ")
     if text[:1] in _OPENING:
-        for _ in range(_MOST_QUOTES):
+        for _ in range(_MOST_LAYERS_OF_QUOTES):
             if _is_quoted(text):
                 raw = text[1:-1]
                 text = raw.strip(" ")
+    if text[:1] in _CAPTION_BEGINS and (caption := _CAPTION.match(text)):
+        raw = text = text[caption.end() :]
     return Line(number, raw, text)
 
 

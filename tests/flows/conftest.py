@@ -56,7 +56,7 @@ def portal(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
         made.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def key_pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The private half of a pair made by ssh-keygen; the public half lies beside it."""
     return new_pair(tmp_path_factory.mktemp("pair") / "id_ed25519")

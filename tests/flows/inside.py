@@ -24,7 +24,8 @@ from accounts.core.roles import Role  # noqa: E402
 from accounts.models import AuditEntry, District, OutboxMessage, User  # noqa: E402
 from hosts.models import SignIn  # noqa: E402
 from ingest.models import Epoch, EpochFile, Finding, Record, StepTime  # noqa: E402
-from keys.models import KeyFile, PropagationRun  # noqa: E402
+from keys.core.parse import parse_paste  # noqa: E402
+from keys.models import KeyFile, PropagationRun, SharedKeyRequest  # noqa: E402
 from keys.nightly import retire_due  # noqa: E402
 from keys.propagation import push_one  # noqa: E402
 from keys.selectors import next_hourly_run  # noqa: E402
@@ -52,11 +53,14 @@ def district(name: str, domain: str, administrator: str = "") -> str:
 
 
 def save_keys(slug: str, text: str) -> None:
-    """Saves a district's keys as its administrator would."""
+    """Saves a district's keys as its administrator would. One pair may serve many districts, as one provider does."""
     made = District.objects.get(slug=slug)
-    actor = User.objects.filter(memberships__district=made).first() or User.objects.first()
-    version = made.sftp_account.key_file.version
-    keys_save(made.sftp_account, text, seen_version=version, by=By(actor))
+    account = made.sftp_account
+    for key in parse_paste(text).keys:
+        allowed = {"label": key.label, "state": SharedKeyRequest.State.ALLOWED}
+        account.shared_key_requests.get_or_create(fingerprint=key.fingerprint, defaults=allowed)
+    by = By(User.objects.filter(memberships__district=made).first())
+    keys_save(account, text, seen_version=account.key_file.version, by=by)
 
 
 def retire(days: int) -> int:

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.hosts.clients import lftp, sftp
 
-from .conftest import PASSWORD, sign_in
+from .conftest import PASSWORD, new_pair, sign_in
 from .stack import Portal, wait_for
 from .uploads import students
 
@@ -148,8 +148,9 @@ def test_a_csv_opens_many_districts_or_none(staff_page: Page, portal: Portal, tm
 
 
 def test_a_host_that_does_not_take_the_file_is_told_with_the_next_try_and_recovers(
-    page: Page, portal: Portal, key_pair: Path
+    page: Page, portal: Portal, tmp_path: Path
 ) -> None:
+    pair = new_pair(tmp_path / "stonybrook")
     slug = portal.inside(
         "district", name="Stony Brook", domain="stonybrook.k12.oh.us", administrator="sy@stony.example"
     )
@@ -159,10 +160,10 @@ def test_a_host_that_does_not_take_the_file_is_told_with_the_next_try_and_recove
     path.mkdir()  # something is in the way of the file
     sign_in(page, portal, SY, PASSWORD)
     page.goto(f"{portal.url}/districts/{slug}/settings/technical/")
-    page.get_by_label("authorized_keys").fill(key_pair.with_suffix(".pub").read_text())
+    page.get_by_label("authorized_keys").fill(pair.with_suffix(".pub").read_text())
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_text("Failed").first).to_be_visible(timeout=20_000)
     expect(page.get_by_text(re.compile("try again|next try|Next try|tried again")).first).to_be_visible()
     path.rmdir()
     expect(page.get_by_text("on the host since").first).to_be_visible(timeout=60_000)
-    assert sftp(portal.door("stonybrook.k12.oh.us", key_pair), "ls /").code == 0
+    assert sftp(portal.door("stonybrook.k12.oh.us", pair), "ls /").code == 0

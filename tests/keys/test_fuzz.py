@@ -2,7 +2,6 @@
 
 import os
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -25,6 +24,8 @@ def test_fuzzing_finds_nothing(capsys: pytest.CaptureFixture[str]) -> None:
         )
 
 
-@pytest.mark.parametrize("path", sorted(KEPT.glob("*")), ids=lambda path: path.name)
-def test_what_was_kept_breaks_nothing(path: Path) -> None:
-    check_bytes(path.read_bytes())
+def test_what_was_kept_breaks_nothing() -> None:
+    kept = sorted(KEPT.iterdir())
+    assert kept
+    for path in kept:
+        check_bytes(path.read_bytes())

@@ -1,6 +1,8 @@
 """Key pairs made by the programs districts use: pasted in every form these can write, then used to sign in."""
 
 import functools
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from hosts import provision
 from hosts.core.paths import key_file, username
 from keys.core.authorized_keys import render
 from keys.core.parse import parse_paste
-from tests.hosts.clients import Door, Ran, program, psftp, run, sftp
+from tests.hosts.clients import Door, Ran, program, psftp, sftp
 from tests.hosts.reference import Reference
 from tests.hosts.serving import Serving
 
@@ -36,9 +38,11 @@ class Pair:
 
 
 def said(*command: str | Path) -> str:
-    done = run([program(str(command[0])), *map(str, command[1:])])
-    assert done.code == 0, done.output
-    return done.output
+    """What a program printed. A large RSA key takes puttygen long on a busy machine, so there is no limit."""
+    words = [program(str(command[0])), *map(str, command[1:])]
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, done.stdout
+    return done.stdout.decode("utf-8")
 
 
 def written(line: str, key: Path, forms: Sequence[str]) -> dict[str, str]:
@@ -63,12 +67,23 @@ def by_ssh_keygen(folder: Path, kind: str, bits: str) -> Pair:
     return Pair(key, sftp, fingerprint(line, key), forms)
 
 
+@functools.cache
+def made_by_puttygen(kind: str, bits: str) -> str:
+    """A new private key without a passphrase, as puttygen saves it."""
+    with tempfile.TemporaryDirectory() as folder:
+        empty, made = Path(folder) / "empty", Path(folder) / "made"
+        empty.touch()
+        said("puttygen", "-q", "-t", kind, "-b", bits, "-C", 'dana "the" key', "--new-passphrase", empty, "-o", made)
+        return made.read_text("ascii")
+
+
 def by_puttygen(folder: Path, kind: str, bits: str, version: str) -> Pair:
     key = folder / "key"
     ppk, empty = key.with_suffix(".ppk"), folder / "empty"
     empty.touch()
-    options = ("--ppk-param", f"version={version}", "--new-passphrase", empty)
-    said("puttygen", "-q", "-t", kind, "-b", bits, "-C", 'dana "the" key', *options, "-o", ppk)
+    (folder / "made").write_text(made_by_puttygen(kind, bits), "ascii")
+    options = ("--ppk-param", f"version={version}", "--old-passphrase", empty, "--new-passphrase", empty)
+    said("puttygen", folder / "made", "-O", "private", "--reencrypt", *options, "-o", ppk)
     assert ppk.read_text("ascii").startswith(f"PuTTY-User-Key-File-{version}:")
     line = said("puttygen", ppk, "-L").strip()
     saved = said("puttygen", ppk, "-O", "public", "-o", folder / "saved") or (folder / "saved").read_text("ascii")

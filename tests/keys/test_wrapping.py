@@ -87,6 +87,26 @@ def test_a_name_of_the_shape_user_at_host_below_a_key_is_its_comment() -> None:
     assert paste.keys[0].comment == "dana@sis-server"
 
 
+@pytest.mark.parametrize(
+    ("comment", "below"), [("dana@smithv", "ille.k12.oh.us"), ("dana", "@sis-server"), ("dana@sis-serv", "er-01")]
+)
+def test_the_end_of_such_a_name_below_a_key_is_the_end_of_its_comment(comment: str, below: str) -> None:
+    words = samples.words("ed25519")
+    paste = parse_paste(f"{words['type']} {words['base64']} {comment}\n{below}\n{samples.text('rsa3072')}")
+    assert paste.accepted
+    assert paste.keys[0].comment == comment + below
+
+
+@pytest.mark.parametrize(
+    ("comment", "below"),
+    [("dana@sis", "Thanks"), ("dana", "ruiz@sis.example extra"), ("sis", "server-01"), ("a b", "c@d")],
+)
+def test_what_may_be_a_word_of_its_own_below_a_comment_is_refused(comment: str, below: str) -> None:
+    words = samples.words("ed25519")
+    paste = parse_paste(f"{words['type']} {words['base64']} {comment}\n{below}")
+    assert [(problem.code, problem.line) for problem in paste.problems] == [("not-a-key", 2)]
+
+
 @pytest.mark.parametrize("below", ["dana@sis-server\nThanks", "LFHP3k77OeECzJzldQ84iHWoG2nR2XtvJEv0LFHP", "1234"])
 def test_what_may_be_something_else_below_a_key_is_not_its_comment(below: str) -> None:
     words = samples.words("ed25519")

@@ -40,6 +40,7 @@ _SSHCOM_MAGIC = b"\x3f\x6f\xf9\xeb"
 _PKCS5_AND_PKCS12 = (b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05", b"\x06\x0a\x2a\x86\x48\x86\xf7\x0d\x01\x0c")
 _VERSION_THEN_FIELD = re.compile(rb"\x02\x01[\x00-\x03][\x02\x04\x30](?!.\x06\x07\x2a\x86\x48\xce\x3d\x01)", re.S)
 _SHORTEST_NUMBER = 32
+_SHORTEST_NUMBERS = 192  # characters of base64
 _RSA_NUMBERS = 4  # of an unencrypted PPK: the private exponent, both primes and their inverse
 
 
@@ -112,7 +113,8 @@ def _broken_blocks(lines: list[str]) -> tuple[int, ...]:
 
 
 def _is_private_block(run: str) -> bool:
-    return _is_private(run) or _is_rsa_numbers(base64.b64decode(run[: len(run) // 4 * 4]))
+    is_long = len(run) >= _SHORTEST_NUMBERS
+    return _is_private(run) or (is_long and _is_rsa_numbers(base64.b64decode(run[: len(run) // 4 * 4])))
 
 
 def _is_rsa_numbers(body: bytes) -> bool:

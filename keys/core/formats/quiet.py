@@ -1,4 +1,4 @@
-"""Lines that say nothing: blank ones, ``#`` lines, code fences, and the caption above PuTTYgen's box."""
+"""Lines that say nothing: blank ones, ``#`` lines and code fences."""
 
 import re
 from collections.abc import Sequence
@@ -7,9 +7,6 @@ from keys.core.characters import Line
 from keys.core.errors import Note
 from keys.core.formats.contract import Taken
 
-# "OpenSSH" and the name of the file changed from one PuTTYgen to the next.
-_CAPTION = re.compile(r"&?public key for pasting into [\w ~/.]{0,30}authorized_keys2? file:?", re.I)
-_FIRST = ("P", "p", "&", "`", "~")
 _FENCE = re.compile(r"(?:```+|~~~+) ?[\w-]{0,20}")
 
 
@@ -28,4 +25,4 @@ def take(lines: Sequence[Line], at: int) -> Taken | None:
 def _is_quiet(text: str) -> bool:
     if not text or text.startswith("#"):
         return True
-    return text.startswith(_FIRST) and bool(_CAPTION.fullmatch(text) or _FENCE.fullmatch(text))
+    return text.startswith(("`", "~")) and _FENCE.fullmatch(text) is not None

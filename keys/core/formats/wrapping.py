@@ -17,6 +17,8 @@ from keys.core.wire import BASE64, encoded_length, encoded_name
 _MOST_TYPE_PIECES = 64
 _SHORTEST_KEY_PIECE = 16
 _LONGEST_NAME = 32  # a word of more base64 characters is a piece of a key, not of a comment
+# What no word of a sentence looks like, and the end of a host's name does.
+_END_OF_NAME = re.compile(r"^@|[\w-]\.[a-z]{2,}$|\d$")
 _USER_AT_HOST = re.compile(r"[\w.+-]{1,64}@[\w.-]{1,253}")
 _FIRST_WORD = re.compile(r"\S{1,64}(?= |$)")
 
@@ -117,8 +119,8 @@ def _with_comment(lines: Sequence[Line], key: Joined, start: int, width: int | N
     while last + 1 < len(lines) and _may_go_on(lines, last) and _goes_on(lines, last, width, comment):
         last += 1
         comment += _gap(lines[last - 1], lines[last], width) + lines[last].text
-    if last == key.last and not comment and _is_name_below(lines, start, last):
-        comment, last = lines[last + 1].text, last + 1
+    if last == key.last and _is_name_below(lines, start, last, comment):
+        comment, last = comment + lines[last + 1].text, last + 1
     return Joined(key.base64, comment.strip(" "), last)
 
 
@@ -146,13 +148,17 @@ def _goes_on(lines: Sequence[Line], last: int, width: int | None, comment: str) 
     return no_room and len(line.text) <= width and len(following.text) <= width
 
 
-def _is_name_below(lines: Sequence[Line], start: int, last: int) -> bool:
-    """Whether a comment follows a key that was broken at its blanks, or a lone name of the shape ``user@host``."""
+def _is_name_below(lines: Sequence[Line], start: int, last: int, comment: str) -> bool:
+    """Whether a name of the shape ``user@host`` follows, or its end, or any comment if only blanks were broken."""
     if last + 1 >= len(lines) or not _may_go_on(lines, last):
         return False
-    ends = last + 2 >= len(lines) or not lines[last + 2].text or opening_at(lines, last + 2) is not None
+    text, ends = lines[last + 1].text, last + 2 >= len(lines)
+    if not ends and lines[last + 2].text and opening_at(lines, last + 2) is None:
+        return False
+    if comment:
+        return _END_OF_NAME.search(text) is not None and _USER_AT_HOST.fullmatch(comment + text) is not None
     broken_at_blanks = start == last and not lines[start].text.startswith(tuple(ALGORITHMS))
-    return ends and (broken_at_blanks or _USER_AT_HOST.fullmatch(lines[last + 1].text) is not None)
+    return broken_at_blanks or _USER_AT_HOST.fullmatch(text) is not None
 
 
 def _gap(before: Line, line: Line, width: int | None) -> str:
