@@ -19,8 +19,10 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 import gmpy2  # noqa: E402
-from cryptography.hazmat.primitives.serialization import load_ssh_public_key  # noqa: E402
+from cryptography.hazmat.primitives.asymmetric import ec  # noqa: E402
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key  # noqa: E402
 
+from keys.core.formats.pem import _compressed  # noqa: E402
 from keys.core.parse import parse_paste  # noqa: E402
 from keys.core.publickey import PublicKey  # noqa: E402
 from keys.core.weak import WeakChecks  # noqa: E402
@@ -57,8 +59,10 @@ def reading() -> None:
     print(f"{'':18}{'cryptography':>14}{'portal':>10}{'cost':>8}   goal: {GOAL_RATIO}")
     rows = {name: in_turns([line], [line]) for name, line in lines.items()}
     rows["all, one by one"] = in_turns(list(lines.values()), list(lines.values()))
-    # Brackets are nothing that `keys.core.plain` takes: every form is asked.
-    odd = [f"{line} (Dana)" for line in lines.values()]
+    named = [f"  {line} (Zoë's C:\\\\keys)" for line in lines.values()]
+    rows["all, odd comments"] = in_turns(list(lines.values()), named)
+    # Double quotes are nothing that `keys.core.plain` takes: every form is asked.
+    odd = [f'{line} "Dana"' for line in lines.values()]
     rows["all, the long way"] = in_turns(odd, odd)
     rows["all, one paste"] = in_turns(list(lines.values()), ["\n".join(lines.values())])
     for name, (theirs, ours) in rows.items():
@@ -273,6 +277,17 @@ TAILS = (
 )
 
 
+def blocks(curve: ec.EllipticCurve, is_compressed: bool) -> str:
+    """So many different keys as PEM, again and again."""
+    keys = [ec.generate_private_key(curve).public_key() for _ in range(50)]
+    ders = [key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) for key in keys]
+    if is_compressed:
+        ders = [_compressed(key, der) for key, der in zip(keys, ders, strict=True)]
+    bodies = [samples.broken(base64.b64encode(der).decode("ascii"), 64) for der in ders]
+    text = "".join(f"-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n" for body in bodies)
+    return text * (MOST // len(text) + 1)
+
+
 def built() -> Iterator[tuple[str, str]]:
     """Blobs that are nearly keys, or keys and costly."""
 
@@ -287,6 +302,12 @@ def built() -> Iterator[tuple[str, str]]:
         )
     yield "an rsa key of 390,000 bits", line(rsa_blob(65537, number_of(390_000)))
     yield "an rsa exponent of 390,000 bits", line(rsa_blob(number_of(390_000), 3))
+    for name in ("ecdsa256.compressed", "ecdsa256.spki", "ecdsa384.spki", "ecdsa521.spki"):
+        yield f"{name} again and again", f"{samples.text(name)}\n" * (MOST // len(samples.text(name)) + 1)
+    for curve in (ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()):
+        for is_compressed in (False, True):
+            kind = "compressed" if is_compressed else "usual"
+            yield f"50 different {kind} blocks of {curve.name}", blocks(curve, is_compressed)
     yield "different ed25519 keys", "\n".join(samples.many_lines(800))
     yield (
         "ed25519 keys off the curve",

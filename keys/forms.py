@@ -7,6 +7,7 @@ from django import forms
 from .core.errors import Refusal
 from .core.formats.private import private_key_lines
 from .core.restrictions import networks_from
+from .models import SharedKeyRequest
 from .services import HOURLY_CHOICES, RETIRE_CHOICES
 
 REASON_WANTED = "Say why. The district reads it."
@@ -164,8 +165,9 @@ class RemoveForm(CarefulForm):
 
 
 class DecisionForm(CarefulForm):
-    """Whether a district may have a key that another has."""
+    """Whether a district may have a key that another has; `seen` is what was decided when the form was shown."""
 
+    seen = forms.ChoiceField(choices=SharedKeyRequest.State.choices, widget=forms.HiddenInput)
     decision = forms.ChoiceField(choices=[("allow", "Allow"), ("decline", "Decline")])
 
 

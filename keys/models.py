@@ -13,6 +13,9 @@ from .core.errors import KeyProblem
 from .core.publickey import PublicKey
 from .core.wire import decoded
 
+# The mark of a key that another account has too or has lost: only staff take it away.
+HELD_BACK = "key-elsewhere"
+
 
 class AccountKey(models.Model):
     """One public key of an account: algorithm, blob and our own clean comment. The pasted text is never stored."""

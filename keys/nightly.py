@@ -25,7 +25,7 @@ from .core.life import REMINDERS, Finding, Mark, finding_from, marked, reminder_
 from .core.policy import Policy, judge, weaknesses
 from .core.publickey import PublicKey
 from .core.weak import shared_factors
-from .models import AccountKey, KeySet
+from .models import HELD_BACK, AccountKey, KeySet
 from .policy import thorough_policy_now
 from .selectors import sign_ins_of
 from .sets import PORTAL, Change, Fact, file_locked, set_make
@@ -167,6 +167,8 @@ class News:
 
 
 def _news(key: AccountKey, finding: Finding | None, today: date) -> News | None:
+    if key.mark_code == HELD_BACK:
+        return None
     before = _mark_of(key)
     after = marked(before, finding, today)
     return News(key, before, after) if after != before else None

@@ -22,7 +22,7 @@ from hosts.files import HostFiles
 from hosts.models import Host
 
 from .core import authorized_keys
-from .models import KeyFile, KeySet, PropagationFailure, PropagationRun
+from .models import KeyFile, KeySet, LostKey, PropagationFailure, PropagationRun
 from .selectors import due, file_entries, is_known, is_overdue, left_behind, stamp_for, unfinished_runs
 
 logger = logging.getLogger(__name__)
@@ -128,10 +128,8 @@ def _bring(files: HostFiles, file: KeyFile, content: bytes) -> Outcome:
     there = _there(files, path)
     if there == content:
         return Outcome.UNCHANGED
-    _look_for_newer(file, there)
-    files.write(path, content)
-    if files.read(path, LARGEST_FILE) != content:
-        raise ReadBackDiffers("The host answered, but the file read back is not what was written. We try again.")
+    _look_for_newer(files, path, file, there)
+    _written(files, path, content)
     return Outcome.WRITTEN
 
 
@@ -143,12 +141,12 @@ def _there(files: HostFiles, path: paths.HostPath) -> bytes:
         return b""
 
 
-def _look_for_newer(file: KeyFile, there: bytes) -> None:
+def _look_for_newer(files: HostFiles, path: paths.HostPath, file: KeyFile, there: bytes) -> None:
     """Raises NewerOnHost if the host has a set this database has never heard of; notes what is in it."""
     stamp = authorized_keys.stamp_of(there)
     if stamp is None or is_known(file, stamp):
         return
-    entries = authorized_keys.entries_in(authorized_keys.read(there))
+    entries = _without_lost(files, path, file, there, stamp)
     found = {"version": stamp.version, "token": stamp.token, "fingerprints": [one.key.fingerprint for one in entries]}
     if not KeyFile.objects.filter(pk=file.pk, found=found).exists():
         KeyFile.objects.filter(pk=file.pk).update(found=found)
@@ -156,6 +154,24 @@ def _look_for_newer(file: KeyFile, there: bytes) -> None:
         told = {"account": file.account}
         notice_send("keys-newer-on-host", staff_in(Role.OPS, Role.SYSTEM_ADMINISTRATOR), told, about=about)
     raise NewerOnHost("The SFTP host has a newer list of keys than our records. Our staff look at it; nothing is lost.")
+
+
+def _without_lost(
+    files: HostFiles, path: paths.HostPath, file: KeyFile, there: bytes, stamp: authorized_keys.Stamp
+) -> tuple[authorized_keys.Entry, ...]:
+    """The entries of the host's own set, which loses those the account has reported lost: that cannot wait."""
+    lost = set(LostKey.objects.filter(account=file.account_id).values_list("fingerprint", flat=True))
+    entries = authorized_keys.entries_in(authorized_keys.read(there))
+    staying = tuple(one for one in entries if one.key.fingerprint not in lost)
+    if len(staying) < len(entries):
+        _written(files, path, authorized_keys.render(staying, stamp))
+    return staying
+
+
+def _written(files: HostFiles, path: paths.HostPath, content: bytes) -> None:
+    files.write(path, content)
+    if files.read(path, LARGEST_FILE) != content:
+        raise ReadBackDiffers("The host answered, but the file read back is not what was written. We try again.")
 
 
 def _clear_retired_names(files: HostFiles, account: SftpAccount) -> None:

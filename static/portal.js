@@ -71,16 +71,32 @@ function textFrom(bytes) {
   }
 }
 
-async function take(file) {
-  if (file.size > MOST_BYTES) return warn("This file is too large for a public key. Choose the file that ends in .pub.");
+// Puts a file into the box, or says why not.
+async function refused(file) {
+  if (file.size > MOST_BYTES) return "This file is too large for a public key. Choose the file that ends in .pub.";
   const text = textFrom(new Uint8Array(await file.arrayBuffer()));
   // A private key chosen by mistake is never put into the page, so it cannot be sent.
-  if (isPrivate(text)) return warn(alarm.dataset.privateFile);
-  if (text.includes("\0")) return warn("This is not a text file. Choose the file that ends in .pub.");
+  if (isPrivate(text)) return alarm.dataset.privateFile;
+  if (text.includes("\0")) return "This is not a text file. Choose the file that ends in .pub.";
   box.value = `${box.value.trimEnd()}\n${text.trim()}\n`.trimStart();
-  box.dispatchEvent(new Event("input", { bubbles: true }));
-  say(`${file.name} was put into the box. Choose Save to keep it.`);
-  box.focus();
+  return "";
+}
+
+// One after the other, in their order; the first that cannot be taken is told of, and none after it is read.
+async function takeAll(files) {
+  const taken = [];
+  let trouble = "";
+  for (const file of files) {
+    trouble = await refused(file);
+    if (trouble) break;
+    taken.push(file.name);
+  }
+  if (taken.length) {
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+    say(`${taken.join(", ")} ${taken.length === 1 ? "was" : "were"} put into the box. Choose Save to keep ${taken.length === 1 ? "it" : "them"}.`);
+    box.focus();
+  }
+  if (trouble) warn(files.length === 1 ? trouble : `${files[taken.length].name}: ${trouble}`);
 }
 
 // The numbers beside the lines, marked as the verdict or the last Save found them.
@@ -112,10 +128,10 @@ if (box && !box.readOnly) {
   box.addEventListener("scroll", () => { gutter.scrollTop = box.scrollTop; });
   box.addEventListener("dragover", (event) => event.preventDefault());
   box.addEventListener("drop", (event) => {
-    const [file] = event.dataTransfer.files;
-    if (!file) return;
+    const files = [...event.dataTransfer.files];
+    if (!files.length) return;
     event.preventDefault();
-    take(file);
+    takeAll(files);
   });
   // The verdict is never asked for on a text with a private key, nor shown on one that has changed since.
   box.addEventListener("htmx:beforeRequest", (event) => {
@@ -126,9 +142,9 @@ if (box && !box.readOnly) {
   });
   document.querySelector("[data-choose]").addEventListener("click", () => chooser.click());
   chooser.addEventListener("change", () => {
-    const [file] = chooser.files;
+    const files = [...chooser.files];
     chooser.value = "";
-    if (file) take(file);
+    takeAll(files);
   });
   // Nor is it sent by Save: the browser would have nothing to gain, and its owner would lose the key.
   box.form.addEventListener("submit", (event) => {

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from keys.core.characters import (
     COMMENT_LENGTH,
@@ -14,14 +14,17 @@ from keys.core.characters import (
     tidy,
 )
 from keys.core.errors import KeyProblem, Note, Problem, Refusal
-from keys.core.formats import FORMS, Found, Taken
-from keys.core.formats.private import private_key_lines
+from keys.core.formats import FORMS, Found, Taken, pem
+from keys.core.formats.pem import spelling_at
+from keys.core.formats.private import is_key_piece, is_secret_number, private_key_lines
 from keys.core.plain import plain_keys
 from keys.core.policy import Policy, advise, judge, weaknesses
 from keys.core.publickey import PublicKey
+from keys.core.weak import shared_factors
 
 # The base64 of the first bytes of a blob, whatever its type.
 _SECOND_KEY = re.compile(r"AAAA[A-P].(?:NzaC1|NrL[WX]|VjZHNh)[A-Za-z0-9+/]{16}")
+_SHORTEST_PIECE_IN_COMMENT = 40
 # How a picture, a PDF, a word processor's file and an archive begin.
 _DOCUMENTS = ("\x89PNG", "\u2030PNG", "\ufffdPNG", "\xff\xd8\xff", "GIF8", "%PDF-", "{\\rtf", "PK\x03\x04")
 
@@ -49,7 +52,7 @@ def parse_paste(text: str, policy: Policy = Policy()) -> Paste:  # noqa: B008 (a
 
     A paste that has no other problem is also put to ``policy.weak``, if there is one: that takes milliseconds a key.
     """
-    plain = plain_keys(text, policy.maximum_keys) if len(text) <= policy.maximum_paste_bytes else None
+    plain = plain_keys(text, policy.maximum_keys) if _length(text) <= policy.maximum_paste_bytes else None
     if plain is None:
         return _read_at_length(text, policy)
     gathering = _Gathering(policy)
@@ -62,8 +65,7 @@ def _read_at_length(text: str, policy: Policy) -> Paste:
     """By the forms that people paste; a private key is looked for before anything else is."""
     private = private_key_lines(text)
     if private:
-        problems = [Refusal.PRIVATE_KEY.problem(line) for line in private]
-        return Paste(problems=_listed(problems, policy), private_key=True)
+        return _private(private, policy)
     unreadable = _unreadable(text, policy)
     if unreadable:
         return Paste(problems=_listed(unreadable, policy))
@@ -72,12 +74,22 @@ def _read_at_length(text: str, policy: Policy) -> Paste:
         gathering.add(taken)
         if gathering.is_full:
             break
-    return gathering.paste()
+    return _private(gathering.private, policy) if gathering.private else gathering.paste()
+
+
+def _private(lines: Sequence[int], policy: Policy) -> Paste:
+    problems = [Refusal.PRIVATE_KEY.problem(line) for line in lines]
+    return Paste(problems=_listed(problems, policy), private_key=True)
+
+
+def _length(text: str) -> int:
+    """In bytes of UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def _unreadable(text: str, policy: Policy) -> list[Problem]:
     """What must be mended before anything else can be looked at."""
-    length = len(text.encode("utf-8", "surrogatepass"))
+    length = _length(text)
     if length > policy.maximum_paste_bytes:
         return [Refusal.PASTE_TOO_LONG.problem(length=length, most=policy.maximum_paste_bytes)]
     count = count_lines(text)
@@ -92,11 +104,29 @@ def _unreadable(text: str, policy: Policy) -> list[Problem]:
 
 def _taken(lines: Sequence[Line]) -> Iterator[Taken]:
     """Cut the lines up among the forms: the first that knows them takes them."""
-    at = 0
+    at, read = 0, dict[str, Taken]()
     while at < len(lines):
-        taken = next(taken for form in FORMS if (taken := form(lines, at)) is not None)
+        taken = _block_again(lines, at, read)
+        if taken is None:
+            taken = next(taken for form in FORMS if (taken := form(lines, at)) is not None)
         yield taken
         at += taken.lines
+
+
+def _block_again(lines: Sequence[Line], at: int, read: dict[str, Taken]) -> Taken | None:
+    """A block of PEM, each different one read once: a point of a curve takes long to check."""
+    spelt = spelling_at(lines, at)
+    if spelt is None:
+        return None
+    text, block = spelt
+    if text not in read:
+        taken = pem.take(lines, at)
+        if taken is None or not taken.found:
+            return taken
+        read[text] = taken
+    first, number = read[text], lines[at].number
+    found = tuple(replace(key, line=number) for key in first.found)
+    return Taken(block.lines, found, notes=tuple(note.at(number) for note in first.notes))
 
 
 def _in_order(problems: list[Problem]) -> list[Problem]:
@@ -120,6 +150,7 @@ class _Gathering:
     keys: list[PublicKey] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[Problem] = field(default_factory=list)
+    private: list[int] = field(default_factory=list)
 
     def add(self, taken: Taken) -> None:
         self.problems += taken.problems
@@ -161,21 +192,35 @@ class _Gathering:
         )
 
     def _add_found(self, found: Found) -> None:
+        comment = tidy(found.comment)
+        if is_secret_number(comment.strip("\"'`")):
+            self.private.append(found.line)
+            return
         try:
-            if _SECOND_KEY.search(tidy(found.comment)):
+            if _SECOND_KEY.search(comment):
                 raise Refusal.TWO_KEYS_IN_LINE.error()
-            if self._is_known(found.blob, found.line):
-                return
-            key = _key_from(found)
+            key = None if found.blob in self.lines else _key_from(found)
+            _check_comment(comment)
         except KeyProblem as error:
             self.problems.append(error.problem.at(found.line))
             return
-        if self.add_key(key, found.line) and len(tidy(found.comment)) > COMMENT_LENGTH:
+        if key is None:
+            self._is_known(found.blob, found.line)
+        elif self.add_key(key, found.line) and len(comment) > COMMENT_LENGTH:
             self.notes.append(Note.COMMENT_SHORTENED.problem(found.line, most=COMMENT_LENGTH))
 
     def _weaknesses(self) -> Iterator[Problem]:
         for key in self.keys:
             yield from (problem.at(self.lines[key.blob]) for problem in weaknesses(key, self.policy))
+        yield from self._shared_primes()
+
+    def _shared_primes(self) -> Iterator[Problem]:
+        """Of keys of this paste with each other; what is stored is compared elsewhere."""
+        moduli = {key.blob: modulus for key in self.keys if (modulus := key.rsa_modulus) is not None}
+        broken = shared_factors(moduli.values()) if len(moduli) > 1 else frozenset()
+        for blob, modulus in moduli.items():
+            if modulus in broken and blob not in self.policy.known:
+                yield Refusal.WEAK_SHARED_PRIMES.problem(self.lines[blob])
 
     def _is_known(self, blob: bytes, line: int) -> bool:
         if blob not in self.lines:
@@ -186,6 +231,13 @@ class _Gathering:
     def _told_once(self, note: Problem) -> bool:
         left_out = Note.LINES_LEFT_OUT.code
         return note.code == left_out and any(known.code == left_out for known in self.notes)
+
+
+def _check_comment(comment: str) -> None:
+    """Raise KeyProblem if a piece of another key stands where the comment should."""
+    words = comment.split(" ") if len(comment) >= _SHORTEST_PIECE_IN_COMMENT else ()
+    if any(len(word) >= _SHORTEST_PIECE_IN_COMMENT and is_key_piece(word) for word in words):
+        raise Refusal.KEY_PART.error()
 
 
 def _key_from(found: Found) -> PublicKey:

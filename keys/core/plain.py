@@ -8,15 +8,19 @@ import re
 
 from keys.core.characters import split_lines
 from keys.core.errors import KeyProblem
+from keys.core.formats.private import has_sign
 from keys.core.publickey import PublicKey
 from keys.core.wire import decoded
 
-# Words that hold no piece of a key (too short, or without a capital), and none that says there is a private one.
-_WORD = r"(?:[A-Za-z0-9]{1,15}|[a-z0-9]{16,63})"
+# Letters, marks and words that hold no piece of a key (too short, or without a capital). A double quote and < are
+# not among them, as the numbers of a private key are written with those.
+_WORD = r"(?:[A-Za-z0-9+/]{1,15}|[a-z0-9]{16,63})(?![A-Za-z0-9+/])"
+_OTHER = (
+    r"[@._\-'()\[\]{}\\,:;!?*#=~$%^|\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u017e\u0391-\u03a1\u03b1-\u03c9\u0410-\u044f]"
+)
 _LINE = re.compile(
-    r"((?:ssh|ecdsa|sk)-[a-z0-9@.-]{3,40}) (AAAA[A-Za-z0-9+/]+={0,2})"
-    r"(?: (?!.*(?:[Pp][Rr][Ii][Vv]|SECRET|PuTTY-User|b3Blb))("
-    rf"{_WORD}(?:[@._ -]{_WORD})*))?"
+    r"[ \t]*((?:ssh|ecdsa|sk)-[a-z0-9@.-]{3,40}) (AAAA[A-Za-z0-9+/]+={0,2})"
+    rf"(?: ((?:{_WORD}|{_OTHER})(?: ?(?:{_WORD}|{_OTHER}))*))?[ \t]*"
 )
 _MOST_CHARACTERS_IN_COMMENT = 100
 
@@ -31,7 +35,7 @@ def plain_keys(text: str, most: int) -> list[tuple[PublicKey, int]] | None:
         key = _key(line) if line else None
         if key is not None:
             keys.append((key, number))
-        elif line:
+        elif line.strip(" \t"):
             return None
     return keys
 
@@ -41,7 +45,7 @@ def _key(line: str) -> PublicKey | None:
     if plain is None:
         return None
     word, base64, comment = plain.groups("")
-    if len(comment) > _MOST_CHARACTERS_IN_COMMENT:
+    if len(comment) > _MOST_CHARACTERS_IN_COMMENT or has_sign(comment):
         return None
     try:
         return PublicKey(word, decoded(base64), comment)

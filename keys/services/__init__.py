@@ -3,7 +3,7 @@
 from .guards import KeyElsewhere, LastKey, ReasonMissing, is_staff, refusal, today_in
 from .running import HOURLY_CHOICES, NothingToSettle, hourly_set, older_set_keep, propagation_want, run_want
 from .saving import Difference, PasteRefused, StaleSet, keys_read, keys_save
-from .sharing import AlreadyDecided, shared_key_decide
+from .sharing import AlreadyDecided, reopened_keys_check, shared_key_decide
 from .single import (
     RETIRE_CHOICES,
     Edited,
@@ -44,6 +44,7 @@ __all__ = [
     "older_set_keep",
     "propagation_want",
     "refusal",
+    "reopened_keys_check",
     "run_want",
     "shared_key_decide",
     "today_in",

@@ -56,7 +56,7 @@ class Edited:
 
 
 def key_edit(key: AccountKey, *, comment: str, expires_on: date | None, networks: str, by: By) -> Edited:
-    """Sets a key's name, last day and source networks. Raises FieldsRefused, ReasonMissing, LastKey or KeyGone."""
+    """Sets a key's name, last day and source networks. Raises FieldsRefused, ReasonMissing or KeyGone."""
     account = key.account
     reason_given(account, by)
     read = _networks_of_key(account, networks)
@@ -131,7 +131,7 @@ def account_networks_set(account: SftpAccount, networks: str, *, by: By) -> Edit
     reason_given(account, by)
     read = networks_from(networks)
     apart = [key for key in account.keys.all() if combined(read.networks, networks_of(key.networks)) is None]
-    problems = read.problems or ((NO_OVERLAP,) if apart else ())
+    problems = read.problems or ((_apart_from(apart),) if apart else ())
     if problems:
         raise FieldsRefused({"networks": problems})
     with transaction.atomic():
@@ -145,6 +145,17 @@ def account_networks_set(account: SftpAccount, networks: str, *, by: By) -> Edit
         made = set_make(file, KeySet.Cause.NETWORKS, by, Change(changed=(Fact("", "", "", told),)))
         nudge(propagate_account, account.pk)
     return Edited(made, read.notes)
+
+
+def _apart_from(keys: list[AccountKey]) -> Problem:
+    names = ", ".join(f"“{key.comment or key.fingerprint}”" for key in keys)
+    return Problem(
+        "networks-apart-from-keys",
+        f"Nobody could sign in any more with {names}: the networks set there have nothing in common with these.",
+        "Change these networks, or first those of that key on its own page, so that they overlap."
+        if len(keys) == 1
+        else "Change these networks, or first those of each of these keys on its own page, so that they overlap.",
+    )
 
 
 def key_replace(key: AccountKey, text: str, *, days: int, by: By) -> KeySet:

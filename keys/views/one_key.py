@@ -197,12 +197,20 @@ def key_lost_state(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 def _lost_state(lost: LostKey) -> dict[str, object]:
     account = lost.account
-    is_over = lost.key_set.on_host is not None and lost.at < timezone.now() - LOOK_FOR
+    file = KeyFile.objects.get(account=account)
+    # Our set has to wait for a decision of staff; this key need not.
+    found = file.found or {}
+    is_held = lost.key_set.on_host is None and bool(found)
+    is_taken_out = is_held and lost.fingerprint not in found["fingerprints"]
+    is_gone = lost.key_set.on_host is not None or is_taken_out
+    is_over = is_gone and lost.at < timezone.now() - LOOK_FOR
     return {
         "district": account.district,
         "account": account,
         "lost": lost,
-        "file": KeyFile.objects.get(account=account),
+        "file": file,
+        "is_held": is_held,
+        "is_taken_out": is_taken_out,
         "ends": _ends_of(lost),
         "live_by": selectors.next_hourly_run(),
         "poll_seconds": 0 if is_over else 1,

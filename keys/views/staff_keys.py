@@ -45,9 +45,9 @@ def staff_keys_decide(request: HttpRequest, pk: int) -> HttpResponse:
     form = _decision_form(asked, request)
     if not form.is_valid():
         return _page(request, person, form, asked)
-    is_allowed = form.cleaned_data["decision"] == "allow"
+    is_allowed, seen = form.cleaned_data["decision"] == "allow", form.cleaned_data["seen"]
     try:
-        services.shared_key_decide(asked, allow=is_allowed, reason=form.given_reason, actor=person)
+        services.shared_key_decide(asked, allow=is_allowed, reason=form.given_reason, actor=person, seen=seen)
     except services.AlreadyDecided:
         messages.warning(request, "Somebody else has decided this in the meantime. Nothing was changed.")
     else:
@@ -58,7 +58,7 @@ def staff_keys_decide(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _decision_form(asked: SharedKeyRequest, request: HttpRequest | None = None) -> DecisionForm:
     posted = request.POST if request else None
-    form = DecisionForm(posted, is_vendors=True, auto_id=f"asked-{asked.pk}-%s")
+    form = DecisionForm(posted, is_vendors=True, auto_id=f"asked-{asked.pk}-%s", initial={"seen": asked.state})
     form.fields["reason"].help_text = "The district reads it."
     return form
 
@@ -71,7 +71,7 @@ def _page(
     leaking = selectors.keys_of_type(LEAKING_TYPE)
     context = {
         "waiting": _asked(requests.filter(state=SharedKeyRequest.State.WAITING), refused, form),
-        "decided": requests.exclude(state=SharedKeyRequest.State.WAITING).order_by("-decided")[:MOST_ROWS],
+        "decided": _asked(requests.exclude(state=SharedKeyRequest.State.WAITING).order_by("-decided"), refused, form),
         "troubled": troubled[:MOST_ROWS],
         "troubled_count": troubled.count(),
         "leaking": leaking[:MOST_ROWS],

@@ -75,15 +75,18 @@ def _save(request: HttpRequest, district: District) -> HttpResponse:
 
 
 def take_file(request: HttpRequest) -> None:
-    """Puts a chosen file into the field of the box as text, for browsers without script."""
-    chosen = request.FILES.get("key_file")
-    if chosen is None:
+    """Puts chosen files into the field of the box as text, for browsers without script."""
+    chosen = request.FILES.getlist("key_file")
+    if not chosen:
         return
     posted = request.POST.copy()
-    # More than is ever read, in any encoding: the reader finds it too long by itself.
-    read = text_from(chosen.read(4 * Policy().maximum_paste_bytes + 4))
-    typed = posted.get("authorized_keys", "").rstrip()
-    posted["authorized_keys"] = f"{typed}\n{read}".lstrip()
+    most = Policy().maximum_paste_bytes
+    text = posted.get("authorized_keys", "")
+    for file in chosen:
+        # More than is ever read, in any encoding: the reader finds it too long by itself.
+        if len(text) <= most:
+            text = f"{text.rstrip()}\n{text_from(file.read(4 * most + 4))}".lstrip()
+    posted["authorized_keys"] = text
     request.POST = posted  # type: ignore[assignment]
 
 
@@ -107,7 +110,12 @@ def _save_read(request: HttpRequest, district: District, form: TechnicalSettings
 def elsewhere_told(elsewhere: services.KeyElsewhere, paste: Paste) -> tuple[Problem, ...]:
     """What a district reads of keys that are in use elsewhere or were lost, each beside its line."""
     lines = dict(zip(paste.keys, paste.lines, strict=True))
-    return tuple(services.refusal(key, lines.get(key), is_lost=key in elsewhere.lost) for key in elsewhere.keys)
+    return tuple(
+        services.refusal(
+            key, lines.get(key), is_lost=key in elsewhere.lost, declined=elsewhere.declined.get(key.fingerprint)
+        )
+        for key in elsewhere.keys
+    )
 
 
 def _refused(

@@ -51,3 +51,12 @@ def test_a_comment_in_windows_1252_is_read() -> None:
 )
 def test_lines_end_with_lf_crlf_or_cr_and_nothing_else(text: str, lines: list[str]) -> None:
     assert split_lines(text) == lines
+
+
+@pytest.mark.parametrize(
+    "character", "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180f\u3164\ufe00\ufe0f\uffa0\U000e0100", ids=ascii
+)
+def test_a_character_that_does_not_show_is_nowhere_kept(character: str) -> None:
+    paste = parse_paste(character.join(LINE) + character)
+    assert [key.line() for key in paste.keys] == [LINE]
+    assert parse_paste(f"BEGIN PRI{character}VATE KEY").private_key

@@ -9,6 +9,7 @@ from keys.core.algorithms import ALGORITHMS
 from keys.core.authorized_keys import render
 from keys.core.characters import text_from
 from keys.core.errors import Advice, Note, Problem, Refusal
+from keys.core.formats import pem
 from keys.core.formats.private import private_key_lines
 from keys.core.parse import Paste, parse_paste
 from keys.core.policy import Policy
@@ -188,3 +189,15 @@ def test_no_problem_repeats_what_was_pasted() -> None:
 def test_an_empty_paste_is_accepted_and_has_no_keys() -> None:
     assert parse_paste("") == Paste()
     assert Paste().accepted
+
+
+def test_a_block_of_pem_that_is_there_many_times_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, real = [], pem._blob_from
+    monkeypatch.setattr(pem, "_blob_from", lambda der, label: read.append(der) or real(der, label))
+    block = samples.text("ecdsa256.compressed")
+    paste = parse_paste("\n".join([block, block.replace("\n", "\n\n"), samples.text("ecdsa256.spki")] * 20))
+    assert len(read) == 2
+    assert len(paste.keys) == 1
+    assert Counter(note.code for note in paste.notes) == {"converted": 60, "duplicate": 59, "advice-no-comment": 1}
+    lines = block.count("\n") + 1
+    assert lines + 1 in {note.line for note in paste.notes if note.code == "duplicate"}

@@ -24,6 +24,9 @@ def test_a_line_as_ssh_keygen_writes_it_is_taken_the_short_way(line: str) -> Non
 
 COMMENTS = st.lists(
     st.sampled_from([" ", "@", ".", "-", "_", "#", '"', "\\", "\t", "\u00a0", "\ufeff", "=", "+", "/", "<b>"])
+    | st.sampled_from(
+        [*"'()[]{},:;!?*~$%^|`", "\u00eb", "\u0416", "\u03c3", "\u00d7", "\u115f", "\ufe0f", "e\u0301", "priv:"]
+    )
     | st.sampled_from(["dana", "PRIVATE KEY", "private-key", "BEGIN", "END", "Private-MAC:", "PuTTY-User-Key-File-2"])
     | st.sampled_from(["AGE-SECRET-KEY-1", "b3BlbnNzaC1rZXktdjEA", "MIIEpAIBAAKCAQEA", "ssh-rsa", "AAAAB3NzaC1yc2E"])
     | st.text(max_size=20),
@@ -56,8 +59,39 @@ def test_more_lines_than_keys_are_taken_go_the_long_way() -> None:
 
 @pytest.mark.parametrize(
     "comment",
-    ["a  b", " a", "a ", "dana!", "X" * 16, "a private key", "a-Priv.key", "ab " * 34 + "c", "Zoë", "a\tb", "#", "- a"],
+    [
+        *("a  b", "X" * 16, "a private key", "a-Priv.key", "P.R.I.V", "ab " * 34 + "c", "a\tb", '"a"', "<a", "a&b"),
+        *("Xabcdefg+Xabcdefg", "Xabcdefg/Xabcdefg", "a\u00a0b", "a\u115fb", "a\ufe0f", "\u65e5\u672c"),
+    ],
 )
 def test_an_unusual_comment_goes_the_long_way(comment: str) -> None:
     assert plain_keys(f"{BARE[0]} dana", 50) is not None
     assert plain_keys(f"{BARE[0]} {comment}", 50) is None
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        *("dana!", "Zoë", "#", "- a", "(Dana)", "dana+sis@host", "Dana's [old]", "DOMAIN\\dana", "C:\\keys\\id.pub"),
+        *("a, b; c: d?", "50 % = half", "Жанна σ", "~/.ssh/id", "{x} | $y ^ *"),
+    ],
+)
+@pytest.mark.parametrize(("before", "behind"), [("", ""), ("  ", " "), ("\t", "\t ")], ids=["bare", "blanks", "tabs"])
+def test_a_comment_as_people_write_it_is_taken_the_short_way(comment: str, before: str, behind: str) -> None:
+    text = f"{before}{BARE[0]} {comment}{behind}\n  \n{LINES[1]}"
+    assert plain_keys(text, 50) is not None
+    paste = parse.parse_paste(text)
+    assert paste == long_way(text)
+    assert paste.keys[0].comment == comment
+
+
+def test_the_short_way_counts_bytes_and_not_characters() -> None:
+    line = f"{BARE[0]} {'ë' * 90}"
+    policy = Policy(maximum_paste_bytes=len(line) + 5)
+    assert [problem.code for problem in parse.parse_paste(line, policy).problems] == ["paste-too-long"]
+
+
+@pytest.mark.parametrize("comment", ["BEGIN P.RIVATE KEY", "BEGIN PRIV ATE KEY", "PuTTY-User-Key-F.ile-2"])
+def test_a_sign_of_a_private_key_with_marks_in_it_is_read_the_same_both_ways(comment: str) -> None:
+    text = f"{BARE[0]} {comment}"
+    assert parse.parse_paste(text) == long_way(text)

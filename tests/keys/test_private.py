@@ -7,9 +7,11 @@ import base64
 import html
 import json
 import re
+import subprocess
 import textwrap
 import urllib.parse
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -185,3 +187,107 @@ def test_each_of_several_is_told(private_key: str) -> None:
 )
 def test_a_public_key_is_not_taken_for_a_private_one(text: str) -> None:
     assert private_key_lines(text) == ()
+
+
+# --- As openssl prints its numbers -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["pkcs8-ed25519", "pkcs8-ecdsa", "pem-ecdsa", "pkcs8-rsa"])
+def printed(request: pytest.FixtureRequest) -> str:
+    """What `openssl pkey -text -noout` says of a private key."""
+    key = private_keys.private_key(request.param)
+    command = ["openssl", "pkey", "-text", "-noout"]
+    return subprocess.run(command, input=key, capture_output=True, text=True, check=True).stdout
+
+
+PRINTED: dict[str, Callable[[str], str]] = {
+    "as it is": lambda text: text,
+    "on one line": lambda text: " ".join(text.split()),
+    "as a comment": lambda text: samples.text("ed25519") + " " + " ".join(text.split()),
+    "behind number signs": lambda text: "".join(f"# {line}\n" for line in text.splitlines()) + samples.text("ed25519"),
+    "in a mail": lambda text: samples.text("rsa3072") + "\n" + "".join(f"> {line}\n" for line in text.splitlines()),
+    "numbered": lambda text: "".join(f"{n:3} {line}\n" for n, line in enumerate(text.splitlines(), 1)),
+    "escaped line ends": lambda text: text.replace("\n", "\\n"),
+    "broken at 30": lambda text: samples.broken(text.replace("\n", " "), 30),
+}
+
+
+@pytest.mark.parametrize("disguise", PRINTED.values(), ids=PRINTED.keys())
+def test_the_numbers_of_a_private_key_are_found(printed: str, disguise: Callable[[str], str]) -> None:
+    refused(disguise(printed), printed)
+
+
+@pytest.mark.parametrize("kind", ["pkcs8-ed25519", "pkcs8-ecdsa"])
+@pytest.mark.parametrize("disguise", PRINTED.values(), ids=PRINTED.keys())
+def test_they_are_found_without_their_first_line(kind: str, disguise: Callable[[str], str]) -> None:
+    command = ["openssl", "pkey", "-text", "-noout"]
+    key = private_keys.private_key(kind)
+    text = subprocess.run(command, input=key, capture_output=True, text=True, check=True).stdout
+    refused(disguise(text.partition("\n")[2]), text)
+
+
+@pytest.mark.parametrize("comment", ["priv: dana", "priv: ab:cd", "privacy office", "priv", "apriv:00:11:22:33:44:55"])
+def test_a_comment_that_only_speaks_of_priv_is_taken(comment: str) -> None:
+    assert parse_paste(f"{samples.text('ed25519')} {comment}").accepted
+
+
+# --- Pieces behind number signs and in comments --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("marks", ["# ", "#", "## > ", '# "', "  # * "])
+@pytest.mark.parametrize("width", [20, 64, 70])
+def test_the_middle_of_a_private_key_behind_number_signs_is_refused(
+    kind: str, private_key: str, marks: str, width: int
+) -> None:
+    middle = body(private_key).replace("\n", "")[80:]
+    if len(middle) < 60:
+        pytest.skip("there is no middle in so short a key")
+    paste = parse_paste(marks + samples.broken(middle, width, f"\n{marks}") + "\n" + samples.text("ed25519"))
+    assert not paste.accepted
+    assert paste.private_key or [problem.code for problem in paste.problems] == ["key-part"]
+
+
+def test_the_middle_of_a_private_key_in_a_comment_is_refused(kind: str, private_key: str) -> None:
+    middle = body(private_key).replace("\n", "")[80:140]
+    if len(middle) < 40:
+        pytest.skip("there is no middle in so short a key")
+    paste = parse_paste(f"{samples.text('ed25519')} {middle}")
+    assert not paste.accepted
+    assert not paste.keys
+    assert middle not in repr(paste)
+
+
+@pytest.mark.parametrize("options", [("-t", "ed25519"), ("-t", "ecdsa"), ("-t", "ecdsa", "-b", "384")])
+def test_the_number_of_a_ppk_as_a_comment_is_a_private_key(options: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "phrase").write_text("", "ascii")
+    subprocess.run(["ssh-keygen", "-q", "-N", "", "-f", tmp_path / "key", *options], check=True, capture_output=True)
+    command = ["puttygen", "key", "-O", "private", "--new-passphrase", "phrase", "-o", "out"]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    lines = (tmp_path / "out").read_text("ascii").split("\n")
+    first = next(at for at, line in enumerate(lines) if line.startswith("Private-Lines:"))
+    number = "".join(lines[first + 1 : first + 1 + int(lines[first].split(" ")[1])])
+    refused(f"{samples.text('rsa3072')}\n{samples.text('ed25519').rpartition(' ')[0]} {number}", number, 2)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"# {samples.text('ed25519')}",
+        f"# {samples.text('rsa3072')} old",
+        "# " + samples.broken(samples.text("rsa3072").rpartition(" ")[0], 64, "\n# "),
+        "".join(f"# {line}\n" for line in samples.text("rsa2048.spki").split("\n")),
+        "".join(f"# {line}\n" for line in samples.text("rsa2048.rfc4716").split("\n"))
+        if (samples.DATA / "public" / "rsa2048.rfc4716").exists()
+        else "# rsa",
+        "# dana.ruiz@a-very-long-name-of-a-host.of-the-district.smithville.k12.example.org",
+        "# 3f786850e387550fdab836ed7e6dc881de23001b",
+        "# 2026-11-22T08:54:00+00:00",
+        "# ////////////////////////////////////////////////////",
+        "# /home/dana/Documents/Keys/Production/Server/Backup",
+        "# SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU",
+    ],
+)
+def test_an_honest_line_with_a_number_sign_is_left_out_and_no_more(line: str) -> None:
+    paste = parse_paste(f"{line}\n{samples.text('ed25519_b')}")
+    assert paste.accepted
+    assert len(paste.keys) == 1

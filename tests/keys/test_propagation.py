@@ -21,7 +21,7 @@ from keys import propagation, services
 from keys.models import AccountKey, KeyFile, KeySet, PropagationRun
 from keys.selectors import due
 from keys.sets import By
-from tests.factories import DistrictFactory, StaffFactory
+from tests.factories import DistrictFactory, KeyFactory, StaffFactory
 
 from .samples import fingerprints, text
 
@@ -564,6 +564,36 @@ def test_ops_settle_it_with_a_reason_and_the_older_set_is_written(account: SftpA
     assert KeySet.objects.filter(account=account).first().reason == by.reason
     with pytest.raises(services.NothingToSettle):
         services.older_set_keep(account, by=by)
+
+
+def test_a_lost_key_leaves_the_host_while_the_newer_set_is_unsettled(account: SftpAccount) -> None:
+    _save(account, text("rsa3072"))
+    propagation.push_one(account.pk)
+    newer = f"{text('ed25519')}\n{text('rsa3072')}\n{text('ecdsa256')}"
+    _older_database(account, lambda: _save(account, newer))
+    stamp = _on_host(account.username).read_bytes().partition(b"\n")[0]
+    with _on_host(account.username).open("ab") as file:
+        file.write(b"# foreign\n")
+    key = account.keys.get()
+    services.key_lost(key, by=By(None), confirmed=account.username)
+    propagation.push_one(account.pk)
+    content = _on_host(account.username).read_bytes()
+    assert content.partition(b"\n")[0] == stamp
+    assert (len(fingerprints(content)), key.fingerprint in fingerprints(content)) == (2, False)
+    assert b"foreign" not in content
+    file = _file(account)
+    assert (file.state, file.code) == ("failed", "newer-on-host")
+    assert file.found["fingerprints"] == fingerprints(content)
+
+
+def test_without_a_lost_key_a_newer_set_stands_as_it_is(account: SftpAccount) -> None:
+    services.key_lost(KeyFactory(account=account, line=text("ecdsa384")), by=By(None), confirmed=account.username)
+    _removed_and_put_back(account)
+    with _on_host(account.username).open("ab") as file:
+        file.write(b"# foreign\n")
+    before = _on_host(account.username).read_bytes()
+    propagation.run_hourly()
+    assert _on_host(account.username).read_bytes() == before
 
 
 def test_a_worker_killed_between_writing_and_noting_is_no_restore(account: SftpAccount) -> None:

@@ -2,10 +2,12 @@
 
 import pytest
 
+from accounts import services as district_services
 from accounts.core.roles import Role
 from accounts.models import AuditEntry, District, OutboxMessage, SftpAccount, User
-from keys import services
+from keys import nightly, services
 from keys.models import AccountKey, KeyFile, LostKey, SharedKeyRequest
+from keys.selectors import file_entries
 from keys.services import saving, single
 from keys.sets import By
 from tests.factories import DistrictFactory, KeyFactory, MembershipFactory, StaffFactory
@@ -40,7 +42,8 @@ def _refused(account: SftpAccount, pasted: str = text("ed25519")) -> services.Ke
 
 
 def _decide(account: SftpAccount, actor: User, *, allow: bool, reason: str = "Both use one provider.") -> None:
-    services.shared_key_decide(account.shared_key_requests.get(), allow=allow, reason=reason, actor=actor)
+    request = account.shared_key_requests.get()
+    services.shared_key_decide(request, allow=allow, reason=reason, actor=actor, seen=request.state)
 
 
 def test_a_key_of_another_account_is_refused_and_nothing_of_the_paste_is_stored(
@@ -250,3 +253,128 @@ def test_of_two_accounts_that_take_one_key_in_the_same_moment_the_later_is_refus
     assert [key.pk for key in account.keys.all()] == [mine.pk]
     assert KeyFile.objects.get(account=account).version == 1
     assert SharedKeyRequest.objects.get().account == account
+
+
+def test_a_key_that_is_lost_after_it_was_allowed_is_asked_about_anew(
+    oak: SftpAccount, account: SftpAccount, support: User
+) -> None:
+    _refused(account)
+    _decide(account, support, allow=True)
+    services.key_lost(oak.keys.get(), by=By(None), confirmed=oak.username)
+    _refused(account)
+    _refused(account)
+    request = account.shared_key_requests.get()
+    assert (request.state, request.decided, request.reason) == ("waiting", None, "")
+    assert OutboxMessage.objects.filter(kind="shared-key").count() == 2
+    _decide(account, support, allow=True, reason="It was found again.")
+    assert _save(account).added
+
+
+def test_a_key_this_account_lost_itself_does_not_end_the_leave_of_another(
+    oak: SftpAccount, account: SftpAccount, support: User
+) -> None:
+    _refused(account)
+    _decide(account, support, allow=True)
+    _save(account)
+    services.key_lost(account.keys.get(), by=By(None), confirmed=account.username)
+    _refused(account)
+    assert account.shared_key_requests.get().state == "allowed"
+
+
+def test_a_decision_on_what_is_another_by_now_is_none(oak: SftpAccount, account: SftpAccount, support: User) -> None:
+    _refused(account)
+    _decide(account, support, allow=True)
+    before = everything()
+    request = account.shared_key_requests.get()
+    with pytest.raises(services.AlreadyDecided):
+        services.shared_key_decide(request, allow=False, reason="No.", actor=support, seen="waiting")
+    assert everything() == before
+
+
+def test_who_pastes_a_declined_key_again_reads_why(oak: SftpAccount, account: SftpAccount, support: User) -> None:
+    _refused(account)
+    _decide(account, support, allow=False, reason="Please make a key of your own.")
+    refused = _refused(account)
+    key = refused.keys[0]
+    problem = services.refusal(key, 1, is_lost=False, declined=refused.declined.get(key.fingerprint))
+    assert (problem.code, problem.line) == ("key-elsewhere", 1)
+    assert "declined" in problem.message
+    assert "Please make a key of your own." in problem.message
+    assert "We have told our support" not in problem.message
+
+
+# --- A district that is closed and opened again ------------------------------------------------------------------
+
+
+def _state(account: SftpAccount, state: str) -> None:
+    district_services.district_state_set(account.district, District.State(state), reason="Test.", actor=None)
+
+
+def _reopened(oak: SftpAccount, account: SftpAccount, *, lost: bool = False, by_way_of: str = "") -> AccountKey:
+    """Oak Hill was closed, the other took (and perhaps lost) its key, and Oak Hill is open again."""
+    _state(oak, "closed")
+    _save(account)
+    if lost:
+        services.key_lost(account.keys.get(), by=By(None), confirmed=account.username)
+    for state in filter(None, (by_way_of, "active")):
+        _state(oak, state)
+    return oak.keys.get()
+
+
+REOPENED = {"in use": {}, "lost": {"lost": True}, "suspended first": {"by_way_of": "suspended"}}
+
+
+@pytest.mark.parametrize("how", REOPENED.values(), ids=REOPENED)
+def test_a_reopened_district_does_not_share_a_key_unseen(
+    oak: SftpAccount, account: SftpAccount, support: User, how: dict[str, object]
+) -> None:
+    key = _reopened(oak, account, **how)
+    assert (key.mark_code, key.disabled is not None, key.disable_on is not None) == ("key-elsewhere", True, True)
+    assert file_entries(KeyFile.objects.get(account=oak)) == ()
+    request = oak.shared_key_requests.get()
+    assert (request.state, request.fingerprint) == ("waiting", key.fingerprint)
+    mail = OutboxMessage.objects.get(kind="shared-key", to=support.email)
+    assert "was closed and is open again" in mail.text
+    told = OutboxMessage.objects.get(kind="key-disabled")
+    assert told.to == "olga@oakhill.example"
+    assert account.district.name not in told.text
+    nightly.judge_all()
+    key.refresh_from_db()
+    assert key.disabled is not None
+
+
+def test_staff_let_such_a_key_work_again(oak: SftpAccount, account: SftpAccount, support: User) -> None:
+    key = _reopened(oak, account)
+    _decide(oak, support, allow=True)
+    key.refresh_from_db()
+    assert (key.mark_code, key.mark_reason, key.disabled, key.disable_on, key.marked) == ("", "", None, None, None)
+    assert len(file_entries(KeyFile.objects.get(account=oak))) == 1
+    assert "The key works again." in OutboxMessage.objects.get(kind="shared-key-decided").text
+    _state(oak, "closed")
+    _state(oak, "active")
+    assert oak.keys.get().disabled is None
+
+
+def test_a_declined_one_stays_disabled(oak: SftpAccount, account: SftpAccount, support: User) -> None:
+    _reopened(oak, account)
+    _decide(oak, support, allow=False)
+    assert oak.keys.get().disabled is not None
+
+
+def test_a_reopened_district_keeps_the_keys_nobody_else_has(oak: SftpAccount, account: SftpAccount) -> None:
+    _state(oak, "closed")
+    _state(oak, "active")
+    assert oak.keys.get().disabled is None
+    assert not SharedKeyRequest.objects.exists()
+
+
+def test_who_had_a_key_first_is_not_disturbed_by_a_rest_or_another_name(
+    oak: SftpAccount, account: SftpAccount, support: User
+) -> None:
+    _refused(account)
+    _decide(account, support, allow=True)
+    _save(account)
+    _state(oak, "suspended")
+    _state(oak, "active")
+    district_services.district_rename(oak.district, name="Oak Hill", domain="oak.k12.oh.us", actor=None)
+    assert oak.keys.get().disabled is None

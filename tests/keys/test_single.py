@@ -143,7 +143,10 @@ def test_networks_of_a_key_and_of_its_account_must_overlap(key: AccountKey, by: 
     _edit(key, by, networks="198.51.100.64/26")
     with pytest.raises(services.FieldsRefused) as refused:
         services.account_networks_set(key.account, "203.0.113.0/24", by=by)
-    assert [problem.code for problem in refused.value.problems["networks"]] == ["networks-apart"]
+    (problem,) = refused.value.problems["networks"]
+    assert problem.code == "networks-apart-from-keys"
+    other = key.account.keys.exclude(pk=key.pk).get()
+    assert (f"“{key.comment}”" in problem.message, f"“{other.comment}”" in problem.message) == (True, False)
 
 
 def test_networks_of_the_account_hold_for_every_key_and_are_told(key: AccountKey, by: By) -> None:

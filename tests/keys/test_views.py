@@ -9,10 +9,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import AuditEntry, District, SftpAccount, User
-from keys.models import KeyFile, PropagationFailure, PropagationRun
+from keys.models import KeyFile, PropagationFailure, PropagationRun, SharedKeyRequest
 from keys.services import keys_save
 from keys.sets import By
-from tests.factories import PASSWORD, MembershipFactory, StaffFactory
+from tests.factories import PASSWORD, KeyFactory, MembershipFactory, StaffFactory
 from tests.rows import everything
 from tests.signing_in import fresh
 
@@ -174,6 +174,39 @@ def test_a_chosen_file_is_added_to_the_box_whatever_its_encoding(
     assert browser.post(page, data).status_code == 302
     assert [key.algorithm for key in account.keys.all()] == ["ssh-rsa", "ssh-ed25519"]
     assert account.keys.last().comment == "Büro"
+
+
+def test_of_two_chosen_files_both_are_added(browser: Client, page: str, account: SftpAccount) -> None:
+    assert _chooser_takes_several(_html(browser.get(page)))
+    names = ("ed25519", "ecdsa256")
+    files = [SimpleUploadedFile(f"{name}.pub", text(name).encode()) for name in names]
+    assert browser.post(page, {"authorized_keys": "", "version": 1, "key_file": files}).status_code == 302
+    assert [key.algorithm for key in account.keys.all()] == ["ssh-ed25519", "ecdsa-sha2-nistp256"]
+
+
+def _chooser_takes_several(html: str) -> bool:
+    return " multiple" in html.partition('id="key-file"')[2].partition(">")[0]
+
+
+def test_a_private_key_in_the_second_of_two_files_is_refused(browser: Client, page: str) -> None:
+    before = everything()
+    files = [SimpleUploadedFile("a.pub", text("ed25519").encode()), SimpleUploadedFile("a", PRIVATE.encode())]
+    answer = browser.post(page, {"authorized_keys": "", "version": 1, "key_file": files})
+    assert answer.status_code == 422
+    assert PRIVATE_LINE not in _html(answer)
+    assert everything() == before
+
+
+def test_who_pastes_a_declined_key_again_reads_the_reason(
+    browser: Client, page: str, account: SftpAccount, dana: User
+) -> None:
+    KeyFactory(line=text("ed25519"))
+    data = {"authorized_keys": text("ed25519"), "version": 1}
+    assert "We have told our support" in _html(browser.post(page, data))
+    SharedKeyRequest.objects.update(state="declined", reason="One key for each district.", decided=timezone.now())
+    shown = _html(browser.post(page, data)).partition('id="problems"')[2].partition("</ul>")[0]
+    assert "One key for each district." in shown
+    assert "We have told our support" not in shown
 
 
 def test_a_chosen_file_with_a_private_key_is_refused_and_not_shown(browser: Client, page: str) -> None:

@@ -249,6 +249,20 @@ def test_the_key_of_a_lost_computer_goes_at_once_and_its_page_follows_the_host(b
     assert "198.51.100.7" in _html(told)
 
 
+def test_while_a_newer_list_is_unsettled_the_page_promises_no_time(browser: Client, lost: LostKey) -> None:
+    newer = {"state": "failed", "code": "newer-on-host", "reason": "The SFTP host has a newer list."}
+    found = {"version": 9, "token": "0" * 16, "fingerprints": [lost.fingerprint]}
+    KeyFile.objects.update(**newer, found=found)
+    shown = _html(browser.get(_lost_page(lost, "key_lost_state")))
+    assert "The key may still work." in shown
+    assert "at the latest at" not in shown
+    KeyFile.objects.update(found={**found, "fingerprints": []})
+    shown = _html(browser.get(_lost_page(lost, "key_lost_state")))
+    assert "The key no longer opens anything." in shown
+    assert "had a newer list of keys" in shown
+    assert "at the latest at" not in shown
+
+
 def test_only_sessions_of_that_key_and_account_after_it_was_lost_are_told(browser: Client, lost: LostKey) -> None:
     _end(lost, username="other.k12.oh.us")
     _end(lost, fingerprint="SHA256:other")

@@ -64,13 +64,21 @@ def test_a_request_for_a_key_that_was_lost_elsewhere_says_so(support: Client, th
 @pytest.mark.parametrize(("decision", "state"), [("allow", "allowed"), ("decline", "declined")])
 def test_a_decision_with_a_reason_counts(support: Client, asked: SharedKeyRequest, decision: str, state: str) -> None:
     place = reverse("staff_keys_decide", args=[asked.pk])
-    assert support.post(place, {"decision": decision, "reason": "One provider."}).status_code == 302
+    assert support.post(place, {"decision": decision, "reason": "One provider.", "seen": "waiting"}).status_code == 302
     asked.refresh_from_db()
     assert (asked.state, asked.reason) == (state, "One provider.")
     assert "One provider." in _html(support)
 
 
-@pytest.mark.parametrize("data", [{"decision": "allow"}, {"decision": "other", "reason": "x"}, {"reason": "x"}])
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"decision": "allow", "seen": "waiting"},
+        {"decision": "other", "reason": "x", "seen": "waiting"},
+        {"reason": "x", "seen": "waiting"},
+        {"decision": "allow", "reason": "x"},
+    ],
+)
 def test_a_decision_without_its_reason_is_none(support: Client, asked: SharedKeyRequest, data: dict[str, str]) -> None:
     before = everything()
     assert support.post(reverse("staff_keys_decide", args=[asked.pk]), data).status_code == 422
@@ -80,10 +88,25 @@ def test_a_decision_without_its_reason_is_none(support: Client, asked: SharedKey
 def test_a_second_decision_of_the_same_kind_is_told_as_too_late(support: Client, asked: SharedKeyRequest) -> None:
     place = reverse("staff_keys_decide", args=[asked.pk])
     for reason in ("first", "second"):
-        support.post(place, {"decision": "allow", "reason": reason})
+        support.post(place, {"decision": "allow", "reason": reason, "seen": "waiting"})
     asked.refresh_from_db()
     assert asked.reason == "first"
     assert "Somebody else has decided this" in _html(support)
+
+
+def test_what_is_decided_can_be_decided_again(support: Client, asked: SharedKeyRequest) -> None:
+    place = reverse("staff_keys_decide", args=[asked.pk])
+    support.post(place, {"decision": "decline", "reason": "first", "seen": "waiting"})
+    shown = _html(support)
+    assert "Decide again" in shown
+    assert 'name="seen" value="declined"' in shown
+    support.post(place, {"decision": "allow", "reason": "second", "seen": "waiting"})
+    asked.refresh_from_db()
+    assert (asked.state, asked.reason) == ("declined", "first")
+    assert support.post(place, {"decision": "allow", "reason": "", "seen": "declined"}).status_code == 422
+    support.post(place, {"decision": "allow", "reason": "second", "seen": "declined"})
+    asked.refresh_from_db()
+    assert (asked.state, asked.reason) == ("allowed", "second")
 
 
 def test_marked_disabled_and_leaking_keys_of_all_districts_are_listed(

@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 
 import gmpy2
@@ -73,16 +74,18 @@ def xz_call() -> int:
 MODULI: dict[str, tuple[Callable[[], int], str]] = {
     "a factor of 9 bits": (lambda: 257 * P * prime_near(Q >> 8), "weak-small-factors"),
     "a factor of 16 bits": (lambda: 65521 * P * prime_near(Q >> 14), "weak-small-factors"),
+    "a factor of 12 bits": (lambda: 4093 * P * prime_near(Q >> 11), "weak-small-factors"),
     "neighbouring primes": (lambda: P * prime_near(P), "weak-fermat"),
     "primes in the same neighbourhood": (lambda: P * prime_near(P + 2**510), "weak-fermat"),
     "a square": (lambda: P * P, "weak-fermat"),
     "a third power": (lambda: prime_near(P >> 340) ** 3, "weak-prime"),
     "a prime": (lambda: prime_near(P * Q), "weak-prime"),
-    "made by a chip with ROCA": (lambda: searched(roca), "weak-roca"),
-    "sixteen equal bytes": (lambda: searched(patterned), "weak-pattern"),
-    "mostly zeros": (lambda: searched(poly), "weak-polynomial"),
-    "mostly ones": (lambda: searched(biased), "weak-bias"),
-    "a call of the xz back door": (lambda: searched(xz_call), "weak-xz"),
+    "a larger prime": (lambda: prime_near(P * Q + 2**1000), "weak-prime"),
+    **{f"made by chip {n} with ROCA": (lambda: searched(roca), "weak-roca") for n in (1, 2, 3)},
+    **{f"sixteen equal bytes, {n}": (lambda: searched(patterned), "weak-pattern") for n in (1, 2, 3)},
+    **{f"mostly zeros, {n}": (lambda: searched(poly), "weak-polynomial") for n in (1, 2, 3)},
+    **{f"mostly ones, {n}": (lambda: searched(biased), "weak-bias") for n in (1, 2, 3)},
+    **{f"call {n} of the xz back door": (lambda: searched(xz_call), "weak-xz") for n in (1, 2, 3)},
 }
 
 
@@ -95,8 +98,9 @@ def test_a_broken_rsa_key_is_refused_and_only_by_the_weak_checks(make: Callable[
     assert (problem.code, problem.line) == (code, 2)
 
 
-def test_a_small_private_exponent_is_refused_even_if_so_long_an_exponent_were_taken() -> None:
-    inverse = pow(prime_near(2**400), -1, (P - 1) * (Q - 1))
+@pytest.mark.parametrize("bits", [300, 400, 480])
+def test_a_small_private_exponent_is_refused_even_if_so_long_an_exponent_were_taken(bits: int) -> None:
+    inverse = pow(prime_near(2**bits), -1, (P - 1) * (Q - 1))
     assert rsa_weaknesses(inverse, P * Q, 4096) == (Refusal.WEAK_WIENER,)
     assert rsa_weaknesses(E, P * Q, 4096) == ()
     line = "ssh-rsa " + base64.b64encode(rsa_blob(inverse, P * Q)).decode("ascii")
@@ -211,3 +215,30 @@ def test_two_among_hundreds_are_found() -> None:
     moduli = [primes[at] * primes[at + 1] for at in range(0, 400, 2)]
     assert shared_factors(moduli) == frozenset()
     assert shared_factors([*moduli, primes[100] * primes[400]]) == {moduli[50], primes[100] * primes[400]}
+
+
+@pytest.mark.parametrize("count", [2, 3, 50])
+def test_keys_of_one_paste_that_share_a_prime_are_refused_with_their_lines(count: int) -> None:
+    primes = [prime_near(Q + 2**900 * at) for at in range(1, count + 1)]
+    lines = [PublicKey.from_blob(rsa_blob(E, P * prime), "dana").line() for prime in primes]
+    text = "\n".join([samples.text("rsa3072"), *lines[: min(count, 49)]])
+    assert parse_paste(text).accepted
+    policy = Policy(weak=lambda key: ())
+    told = [(problem.code, problem.line) for problem in parse_paste(text, policy).problems]
+    assert told == [("weak-shared-primes", 2 + at) for at in range(min(count, 49))]
+
+
+def test_a_key_that_is_known_is_compared_and_not_refused() -> None:
+    keys = [PublicKey.from_blob(rsa_blob(E, P * prime_near(Q + 2**900 * at)), "dana") for at in (1, 2)]
+    policy = Policy(weak=lambda key: (), known=frozenset({keys[0].blob}))
+    problems = parse_paste("\n".join(key.line() for key in keys), policy).problems
+    assert [(problem.code, problem.line) for problem in problems] == [("weak-shared-primes", 2)]
+
+
+def test_there_are_three_cases_at_least_for_every_weakness_that_one_key_shows() -> None:
+    counted = Counter(code for _, code in MODULI.values())
+    # These have tests of their own: a list, a long exponent, a point, and other keys.
+    elsewhere = {Refusal.WEAK_KNOWN, Refusal.WEAK_WIENER, Refusal.WEAK_POINT, Refusal.WEAK_SHARED_PRIMES}
+    weak_codes = {refusal.code for refusal in Refusal if refusal.code.startswith("weak-")}
+    assert counted.keys() == weak_codes - {refusal.code for refusal in elsewhere}
+    assert min(counted.values()) >= 3

@@ -143,3 +143,32 @@ def test_pieces_of_a_refused_type_are_no_problems_of_their_own() -> None:
         paste = parse_paste(broken(samples.text(name), 64) + "\n" + samples.text("ed25519"))
         assert [problem.code for problem in paste.problems] == [code]
         assert len(paste.keys) == 1
+
+
+OF_ITS_OWN = {
+    'command="x"': "options",
+    'from="1.2.3.4"': "options",
+    "no-pty,restrict": "options",
+    "cert-authority": "not-a-key",
+    "restrict": "not-a-key",
+    "/home/x/.ssh/id_rsa.pub": "file-name",
+    "~/.ssh/id_rsa.pub": "file-name",
+    "C:\\keys\\id.pub": "file-name",
+    "id_ed25519.pub": "file-name",
+}
+
+
+@pytest.mark.parametrize(("below", "code"), OF_ITS_OWN.items(), ids=OF_ITS_OWN.keys())
+@pytest.mark.parametrize("shape", ["{type}\n{base64}", "{type} {base64}", "{type} {base64} {below}"])
+def test_options_and_paths_below_a_key_are_never_its_comment(below: str, code: str, shape: str) -> None:
+    words = samples.words("ed25519")
+    key = shape.format(below="dana", **words) if "below" in shape else shape.format(**words)
+    paste = parse_paste(f"{key}\n{below}")
+    assert [problem.code for problem in paste.problems] == [code]
+
+
+@pytest.mark.parametrize("below", ['command="x"', "/home/x/.ssh/id_rsa.pub"])
+def test_nor_are_they_below_a_key_that_was_broken_at_a_column(below: str) -> None:
+    line = samples.text("rsa3072").rpartition(" ")[0]
+    for width in range(40, 100):
+        assert not parse_paste(f"{broken(line, width)}\n{below}").accepted, width

@@ -19,6 +19,14 @@ _KEY_LABELS = ("PUBLIC KEY", "RSA PUBLIC KEY")
 _Key: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
 
+def spelling_at(lines: Sequence[Line], at: int) -> tuple[str, Block] | None:
+    """The block at an index, and its text without line ends: where that is the same, so is the key."""
+    if not _LABEL.fullmatch(lines[at].text):
+        return None
+    block = block_at(lines, at)
+    return "".join((lines[at].text, *(line.text for line in block.body), block.end or "")), block
+
+
 def take(lines: Sequence[Line], at: int) -> Taken | None:
     """One block, of whatever kind."""
     if not BEGIN.match(lines[at].text):

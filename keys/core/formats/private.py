@@ -24,11 +24,14 @@ _START = re.compile(
 _END = re.compile(rf"(?<![A-Z])END{_GAP}{_KIND}|{_DASH}(?i:END{_ANY_KIND})|Private-(?:MAC|Hash):")
 # Headers inside a block, and the spellings of programs that print numbers: openssl -text, JWK, XML.
 _INSIDE = re.compile(
-    r"Private-(?:Lines|MAC|Hash):|Proc-Type:\s?4|DEK-Info:|Key-Derivation:\s?Argon2|Private-Key:\s\(|privateExponent:"
+    r"Private-(?:Lines|MAC|Hash):|Proc-Type:\s?4|DEK-Info:|Key-Derivation:\s?Argon2|Private-Key:|privateExponent:"
+    r"|(?<![A-Za-z])(?i:priv):.{0,20}?(?:[0-9A-Fa-f]{2}:){4}"
     r'|(?<![A-Za-z])"d"\s{0,3}:\s{0,3}"[A-Za-z0-9_-]{20}|<D>\s?[A-Za-z0-9+/]{20}'
 )
 # A line without one of these words fits none of the patterns above: much quicker than they are.
-_NAMED = re.compile(r"begin|end|private[-ek]|-key-file-|-secret-key-|proc-type|dek-info|argon2|\"d\"|<d>|file format")
+_NAMED = re.compile(
+    r"begin|end|private[-ek]|priv:|-key-file-|-secret-key-|proc-type|dek-info|argon2|\"d\"|<d>|file format"
+)
 _SHORTEST_SIGN = 8
 
 _BASE64_RUN = re.compile(r"[A-Za-z0-9+/]{16,}")
@@ -41,6 +44,9 @@ _PKCS5_AND_PKCS12 = (b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05", b"\x06\x0a\x2a
 _VERSION_THEN_FIELD = re.compile(rb"\x02\x01[\x00-\x03][\x02\x04\x30](?!.\x06\x07\x2a\x86\x48\xce\x3d\x01)", re.S)
 _SHORTEST_NUMBER = 32
 _SHORTEST_NUMBERS = 192  # characters of base64
+_SHORTEST_PIECE = 16
+_SHORTEST_SECRET, _LONGEST_SECRET = 30, 66  # bytes: the one number of an unencrypted PPK of Ed25519 or ECDSA
+_PIECE = re.compile(rf"(?=.*[A-Z])(?=.*[a-z])(?=.*[0-9+])[A-Za-z0-9+/]{{{_SHORTEST_PIECE},}}={{0,2}}")
 _RSA_NUMBERS = 4  # of an unencrypted PPK: the private exponent, both primes and their inverse
 
 
@@ -57,15 +63,16 @@ _KEPT = (string.ascii_letters + string.digits + "+/-").encode("ascii")
 _DROPPED = bytes(set(range(256)) - set(_KEPT))
 _SIGNS = (
     *(b"PRIVATE", b"Private", b"private", b"User-Key-File-", b"user-key-file-", b"USER-KEY-FILE-", b"AGE-SECRET-KEY-"),
-    *(b"Proc-Type", b"DEK-Info", b"Argon2", b"kty", b"RSAKeyValue"),
+    *(b"Proc-Type", b"DEK-Info", b"Argon2", b"kty", b"RSAKeyValue", b"priv", b"PRIV"),
     b"b3BlbnNzaC1rZXkt",  # base64 of the OpenSSH magic,
     b"P2/56w",  # and of ssh.com's
     *_ENCODED,
 )
+_SMALL_SIGNS = tuple({sign.lower() for sign in _SIGNS})
 _RUN_OF_NUMBERS = re.compile(r"(?<![A-Za-z0-9+/])(?:M[A-P]|AAA(?:[B-P]|A[g-z0-9+/]))")
 _BROKEN_UP = re.compile(
     rb"(?:BEGIN|(?<![A-Z])END)(?:20|OPENSSH|RSA|DSA|EC|ECDSA|ED25519|SSH2|ENCRYPTED|PGP|ANY){0,6}PRIVATE(?:20)?KEY"
-    rb"|PuTTY-User-Key-File-|b3BlbnNzaC1rZXktdjEA|" + b"|".join(_ENCODED)
+    rb"|(?i:priv[0-9a-f]{40})|PuTTY-User-Key-File-|b3BlbnNzaC1rZXktdjEA|" + b"|".join(_ENCODED)
 )
 
 
@@ -79,6 +86,30 @@ def private_key_lines(text: str) -> tuple[int, ...]:
     if shown != text and len(lines) != len(split := split_lines(text)):
         lines = [visible(line) for line in split]  # line ends have come together: count as in the text
     return _whole_lines(lines) or _broken_blocks(lines) or _broken_up(lines)
+
+
+def has_sign(comment: str) -> bool:
+    """Whether there is anything in a comment for which ``private_key_lines`` would look further."""
+    squeezed = _squeezed(comment).lower()
+    return any(sign in squeezed for sign in _SMALL_SIGNS)
+
+
+def is_key_piece(word: str) -> bool:
+    """Whether a word is base64 of at least 16 characters that looks random, as no name and no path does."""
+    return len(word) >= _SHORTEST_PIECE and _PIECE.fullmatch(word) is not None
+
+
+def is_secret_number(word: str) -> bool:
+    """Whether a word is all that stands between the headers of a PPK of Ed25519 or ECDSA: one RFC 4251 string.
+
+    Ask it of comments only: the second half of a broken Ed25519 public key looks the same.
+    """
+    if not word.startswith("AAAA") or not _QUOTED_BASE64.fullmatch(word):
+        return False
+    run = word.rstrip("=")
+    length = len(run) * 3 // 4 - 4
+    head = base64.b64decode(run[:8].ljust(8, "A"))
+    return _SHORTEST_SECRET <= length <= _LONGEST_SECRET and int.from_bytes(head[:4], "big") == length
 
 
 def _whole_lines(lines: list[str]) -> tuple[int, ...]:

@@ -6,15 +6,10 @@ from collections.abc import Sequence
 from keys.core.characters import Line
 from keys.core.errors import Refusal
 from keys.core.formats.contract import Taken
-from keys.core.formats.wrapping import pieces_behind
+from keys.core.formats.wrapping import OPTION, pieces_behind
 
 _LONGEST_READ = 1000
 _TYPE = r"(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-nistp\d{3}|sk-(?:ssh|ecdsa)-[a-z0-9-]{1,20}@openssh\.com)"
-_OPTION = (
-    r"agent-forwarding|cert-authority|command|environment|expiry-time|from|no-[a-z0-9-]{2,20}|permitlisten"
-    r"|permitopen|port-forwarding|principals|pty|restrict|touch-required|tunnel|user-rc|verify-required"
-    r"|x11-forwarding"
-)
 _COMMAND = r"cat|type|echo|ssh|scp|sftp|psftp|ssh-keygen|ssh-copy-id|ssh-add|puttygen|notepad|get-content"
 _DASH = r"[-_ .\u2010-\u2015\u2212]?"
 _MISSPELT = rf"(?:ssh{_DASH})?(?:rsa|ed{_DASH}25519)|(?:ecdsa{_DASH})?(?:sha2{_DASH})?nistp{_DASH}(?:256|384|521)|ecdsa"
@@ -24,7 +19,7 @@ _DOMAIN = r"[a-z0-9-]+(?:\.[a-z0-9-]+)*\.(?:com|org|net|edu|gov|us|io|dev)"
 # Asked in this order; the first that matches says what the line is. Upper and lower case are the same here.
 _KINDS: tuple[tuple[Refusal, str], ...] = (
     (Refusal.UTF16, r"^(?:\u7373\u2d68|\u6365\u7364|\u6b73\u732d|\u6b73\u652d|\u2d2d\u2d2d)"),
-    (Refusal.OPTIONS, rf"^(?:{_OPTION})(?:=|,| +{_TYPE})"),
+    (Refusal.OPTIONS, rf"^(?:{OPTION})(?:=|,| +{_TYPE})"),
     (Refusal.OPTIONS, rf"^[a-z0-9-]{{1,40}}=\".{{0,900}} {_TYPE} "),
     (Refusal.HTML, r"</?[a-z][a-z0-9-]*(?:[\s/][^<>]{0,200})?>|<!|&(?:[a-z]{2,8}|#\d{1,6}|#x[0-9a-f]{1,5});"),
     (Refusal.KNOWN_HOSTS, r"^(?:@(?:cert-authority|revoked) |\|1\||\[[^\] ]{1,255}\]:\d)"),

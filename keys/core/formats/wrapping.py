@@ -20,6 +20,18 @@ _LONGEST_NAME = 32  # a word of more base64 characters is a piece of a key, not 
 # What no word of a sentence looks like, and the end of a host's name does.
 _END_OF_NAME = re.compile(r"^@|[\w-]\.[a-z]{2,}$|\d$")
 _USER_AT_HOST = re.compile(r"[\w.+-]{1,64}@[\w.-]{1,253}")
+# Names of options in an authorized_keys file (sshd(8)).
+OPTION = (
+    r"agent-forwarding|cert-authority|command|environment|expiry-time|from|no-[a-z0-9-]{2,20}|permitlisten"
+    r"|permitopen|port-forwarding|principals|pty|restrict|touch-required|tunnel|user-rc|verify-required"
+    r"|x11-forwarding"
+)
+# Options, and names of files: whatever they belong to, they are no comment.
+_OF_ITS_OWN = re.compile(
+    rf"(?:{OPTION})(?:=|,)|(?:cert-authority|restrict|no-[a-z0-9-]{{2,20}})(?: |$)|[a-z0-9-]{{1,40}}=\""
+    r"|~?[/\\]|\.{1,2}[/\\]|[a-z]:[/\\]|\S*\.(?:pub|ppk|pem)$",
+    re.I,
+)
 _FIRST_WORD = re.compile(r"\S{1,64}(?= |$)")
 
 
@@ -135,6 +147,8 @@ def _may_go_on(lines: Sequence[Line], last: int) -> bool:
     """Whether the next line is nothing of its own."""
     text = lines[last + 1].text
     if not text or text.startswith(("#", "---")) or opening_at(lines, last + 1) is not None:
+        return False
+    if _OF_ITS_OWN.match(text):
         return False
     return len(text) < _LONGEST_NAME or BASE64.fullmatch(text) is None
 
