@@ -32,6 +32,8 @@ def log_write(epoch: Epoch) -> tuple[str, str]:
     """
     text = logbook.text(epoch)
     files = files_for(epoch.account.host)
+    # What a worker killed in the middle of this left must not come along to where the district sees it.
+    files.sweep(paths.claimed(epoch.pk), timedelta(0))
     files.write(paths.claimed(epoch.pk).child(_log_name(epoch)), text.encode())
     return _free_name(epoch), text
 

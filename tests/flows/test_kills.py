@@ -84,7 +84,7 @@ def test_a_worker_killed_at_any_seam_leaves_what_an_undisturbed_night_leaves(
         for name in names:
             upload(doors[name], tmp_path / "night", NIGHT, students(size=25))
         for name in names:
-            wait_for(f"{name} is loaded", lambda name=name: _ended(workers, portal, name), 120)
+            wait_for(f"{name} is loaded", lambda name=name: _ended(workers, portal, name), 400)
         wanted = _without_names(portal.inside("snapshot", slug="undisturbed"), "undisturbed")
         wanted_tree = _tree(doors["undisturbed"], tmp_path / "undisturbed")
         for name in SEAMS:

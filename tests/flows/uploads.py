@@ -40,7 +40,7 @@ def upload(door: Door, folder: Path, name: str, files: Mapping[str, bytes], *, c
 
 
 def epoch_in(
-    portal: Portal, slug: str, name: str, states: tuple[str, ...] = ENDED, seconds: float = 60.0
+    portal: Portal, slug: str, name: str, states: tuple[str, ...] = ENDED, seconds: float = 120.0
 ) -> dict[str, Any]:
     """The epoch of that name once it is in one of the states."""
 

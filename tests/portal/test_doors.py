@@ -92,7 +92,12 @@ NOBODYS = (NONE, NONE, NONE)
 VENDOR = (
     Row("ingest_history", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
     Row("staff_keys", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
-    Row("staff_keys_decide", WRITE, (*NOBODYS, DONE, SHUT, DONE), {"decision": "allow", "reason": "One provider."}),
+    Row(
+        "staff_keys_decide",
+        WRITE,
+        (*NOBODYS, DONE, SHUT, DONE),
+        {"decision": "allow", "seen": "waiting", "reason": "One provider."},
+    ),
     Row("propagation", READ, (*NOBODYS, SHUT, SHOWN, SHOWN)),
     Row("propagation_newer", READ, (*NOBODYS, SHUT, SHOWN, SHOWN)),
     Row("propagation_newer", WRITE, (*NOBODYS, SHUT, DONE, DONE), {"reason": "No newer backup."}),
