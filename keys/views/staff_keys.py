@@ -67,11 +67,19 @@ def _page(
     request: HttpRequest, person: User, form: DecisionForm | None = None, refused: SharedKeyRequest | None = None
 ) -> HttpResponse:
     requests = SharedKeyRequest.objects.select_related("account__district", "asked_by", "decided_by")
+    is_waiting = {"state": SharedKeyRequest.State.WAITING}
+    waiting = list(requests.filter(**is_waiting)[:MOST_ROWS])
+    decided = list(requests.exclude(**is_waiting).order_by("-decided")[:MOST_ROWS])
+    sharers = selectors.sharers_of(row.fingerprint for row in (*waiting, *decided))
+
+    def asked(rows: list[SharedKeyRequest]) -> list[Asked]:
+        return [_asked_one(row, sharers[row.fingerprint], form if row == refused else None) for row in rows]
+
     troubled = selectors.troubled_keys()
     leaking = selectors.keys_of_type(LEAKING_TYPE)
     context = {
-        "waiting": _asked(requests.filter(state=SharedKeyRequest.State.WAITING), refused, form),
-        "decided": _asked(requests.exclude(state=SharedKeyRequest.State.WAITING).order_by("-decided"), refused, form),
+        "waiting": asked(waiting),
+        "decided": asked(decided),
         "troubled": troubled[:MOST_ROWS],
         "troubled_count": troubled.count(),
         "leaking": leaking[:MOST_ROWS],
@@ -81,12 +89,6 @@ def _page(
         "may_write": person.has_tool(Tool.KEYS, Right.WRITE),
     }
     return render(request, "keys/staff_keys.html", context, status=422 if form else 200)
-
-
-def _asked(rows: object, refused: SharedKeyRequest | None, form: DecisionForm | None) -> list[Asked]:
-    waiting = list(rows[:MOST_ROWS])  # type: ignore[index]
-    sharers = selectors.sharers_of(row.fingerprint for row in waiting)
-    return [_asked_one(row, sharers[row.fingerprint], form if row == refused else None) for row in waiting]
 
 
 def _asked_one(row: SharedKeyRequest, sharers: list[AccountKey | LostKey], form: DecisionForm | None) -> Asked:
