@@ -4,6 +4,7 @@ A map, in the order a pasted text passes through:
 
 ``plain``            the short way for what nearly every paste is: whole OpenSSH lines
 ``characters``       blanks, invisible characters, line ends: text -> lines
+``files``            a chosen file -> such a text, but nothing of a private key that is no text
 ``formats``          one module per form people paste: lines -> blobs, or what else they are
 ``wire``             RFC 4251 strings and integers, base64; strict
 ``algorithms``       what a blob of each of the seven accepted types must look like

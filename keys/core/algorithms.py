@@ -4,19 +4,19 @@ RFC 4253 section 6.6 (RSA), RFC 5656 section 3.1 (ECDSA), RFC 8709 section 4 (Ed
 OpenSSH PROTOCOL.u2f (sk-).
 """
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+
+import gmpy2
 
 from keys.core.edwards import check_point
 from keys.core.errors import KeyProblem, Refusal
 from keys.core.nist import P256, P384, P521, Curve
 from keys.core.wire import Reader
 
-_SMALL_PRIMES = [n for n in range(3, 256, 2) if all(n % d for d in range(3, math.isqrt(n) + 1, 2))]
-_SMALL_FACTORS = 2 * math.prod(_SMALL_PRIMES)
+_SMALL_FACTORS = gmpy2.primorial(255)
 _EXPONENT_BITS = 64  # OpenSSL verifies nothing above this once the modulus is over 3072 bits
 _CERTIFICATE = re.compile(r"[a-z0-9-]{1,40}-cert-v0[01]@openssh\.com")
 
@@ -56,7 +56,7 @@ def rsa_numbers(reader: Reader) -> tuple[int, int]:
 def _rsa(reader: Reader) -> int:
     exponent, modulus = rsa_numbers(reader)
     reader.end()
-    if math.gcd(modulus, _SMALL_FACTORS) != 1:
+    if gmpy2.gcd(modulus, _SMALL_FACTORS) != 1:
         raise Refusal.BAD_MODULUS.error()
     if exponent < 3 or exponent % 2 == 0 or exponent.bit_length() > _EXPONENT_BITS or exponent >= modulus:
         raise Refusal.BAD_EXPONENT.error()

@@ -71,9 +71,9 @@ def visible(text: str) -> str:
     shown = _FORBIDDEN.sub("", text)
     if shown.isascii():
         return shown
-    return "".join(
-        character for character in _INVISIBLE.sub("", shown) if character.isprintable() or character.isspace()
-    )
+    shown = _INVISIBLE.sub("", shown)
+    unseen = [character for character in set(shown) if not (character.isprintable() or character.isspace())]
+    return shown.translate(dict.fromkeys(map(ord, unseen))) if unseen else shown
 
 
 def is_read_as_bytes(text: str) -> bool:

@@ -4,8 +4,8 @@ import gmpy2
 
 from keys.core.errors import Refusal
 
-_P = 2**255 - 19
-_D = -121665 * pow(121666, -1, _P) % _P
+_P = gmpy2.mpz(2**255 - 19)
+_D = -121665 * gmpy2.invert(121666, _P) % _P
 _ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _WITHOUT_SIGN = (1 << 255) - 1
 
@@ -23,6 +23,6 @@ def check_point(raw: bytes) -> None:
     if y in SMALL_ORDER:
         raise Refusal.WEAK_POINT.error()
     # x^2 = (y^2 - 1) / (d y^2 + 1) has a root if the product of both has one.
-    square = y * y % _P
-    if gmpy2.jacobi((square - 1) * (_D * square + 1), _P) != 1:
+    square = gmpy2.square(y) % _P
+    if gmpy2.jacobi((square - 1) * (_D * square + 1) % _P, _P) != 1:
         raise Refusal.BAD_POINT.error()

@@ -5,6 +5,7 @@ No sentence here ever takes in text from a paste: a private key might be part of
 
 from dataclasses import dataclass
 from enum import Enum, unique
+from functools import lru_cache
 
 NEW_PAIR = "Make a new pair with `ssh-keygen -t ed25519` (PuTTYgen: type EdDSA) and paste its public key."
 COPY_AGAIN = "Open the .pub file in a text editor, copy all of it, and paste it again."
@@ -22,6 +23,12 @@ class Problem:
     def at(self, line: int | None) -> "Problem":
         """The same problem, at a line of the paste."""
         return Problem(self.code, self.message, self.hint, line)
+
+
+@lru_cache(maxsize=1024)
+def _filled(code: str, message: str, hint: str, line: int | None, **facts: int) -> Problem:
+    """A sentence and a hint with their figures; the same few are asked for all day."""
+    return Problem(code, message.format(**facts), hint.format(**facts), line)
 
 
 class KeyProblem(Exception):
@@ -54,7 +61,7 @@ class Reason(Enum):
 
     def problem(self, line: int | None = None, **facts: int) -> Problem:
         """The row as a problem, its figures filled in."""
-        return Problem(self.code, self.message.format(**facts), self.hint.format(**facts), line)
+        return _filled(self.code, self.message, self.hint, line, **facts)
 
     def error(self, **facts: int) -> KeyProblem:
         """The row as an exception, its figures filled in."""
@@ -90,7 +97,7 @@ class Refusal(Reason):
     )
     MORE_PROBLEMS = (
         "more-problems",
-        "There are more problems from this line on. They are not listed.",
+        "There may be more problems from this line on. They are not listed.",
         "Mend the problems above first, or paste only your public keys.",
     )
     CONTROL_CHARACTER = (
@@ -139,7 +146,8 @@ class Refusal(Reason):
     WEB_ADDRESS = (
         "web-address",
         "This is a web address. Keys are not fetched from other sites.",
-        "Open the address yourself, copy the key and paste it here.",
+        "Open the address yourself, copy the key and paste it here. If this is the end of the line above, put both "
+        "on one line.",
     )
     PROGRAM_OUTPUT = (
         "program-output",
@@ -186,7 +194,8 @@ class Refusal(Reason):
     TYPE_MISSING = (
         "type-missing",
         "The first word of this key is missing, the one that says its type.",
-        "Copy the whole line: it begins for example with ssh-rsa or ssh-ed25519.",
+        "If it comes from a private key file, make a new pair. Otherwise copy the whole line: it begins for example "
+        "with ssh-rsa or ssh-ed25519.",
     )
     KEY_PART = (
         "key-part",
@@ -340,11 +349,6 @@ class Refusal(Reason):
     WEAK_FERMAT = (
         "weak-fermat",
         "The two primes of this RSA key are too close together, so anybody can work out its private half.",
-        "The program that made it has a flaw: use another one. " + NEW_PAIR,
-    )
-    WEAK_WIENER = (
-        "weak-wiener",
-        "The private exponent of this RSA key is too small, so anybody can work it out.",
         "The program that made it has a flaw: use another one. " + NEW_PAIR,
     )
     WEAK_PATTERN = (

@@ -21,7 +21,6 @@ _DAYS: Mapping[str, int] = MappingProxyType(
             "weak-prime",
             "weak-roca",
             "weak-fermat",
-            "weak-wiener",
             "weak-pattern",
             "weak-polynomial",
             "weak-shared-primes",

@@ -16,7 +16,8 @@ from keys.core.characters import (
 from keys.core.errors import KeyProblem, Note, Problem, Refusal
 from keys.core.formats import FORMS, Found, Taken, pem
 from keys.core.formats.pem import spelling_at
-from keys.core.formats.private import is_key_piece, is_secret_number, private_key_lines
+from keys.core.formats.private import is_key_piece, is_secret, private_key_lines, private_key_lines_of_long
+from keys.core.formats.private_bytes import has_secret_fields
 from keys.core.plain import plain_keys
 from keys.core.policy import Policy, advise, judge, weaknesses
 from keys.core.publickey import PublicKey
@@ -25,8 +26,13 @@ from keys.core.weak import shared_factors
 # The base64 of the first bytes of a blob, whatever its type.
 _SECOND_KEY = re.compile(r"AAAA[A-P].(?:NzaC1|NrL[WX]|VjZHNh)[A-Za-z0-9+/]{16}")
 _SHORTEST_PIECE_IN_COMMENT = 40
+_QUOTES = "\"'`"
 # How a picture, a PDF, a word processor's file and an archive begin.
-_DOCUMENTS = ("\x89PNG", "\u2030PNG", "\ufffdPNG", "\xff\xd8\xff", "GIF8", "%PDF-", "{\\rtf", "PK\x03\x04")
+_DOCUMENT = re.compile(
+    "[\x89\u2030\ufffd]PNG|\xff\xd8\xff|GIF8|%PDF-|{\\\\rtf|PK\x03\x04|\xd0\xcf\x11\xe0|\x1f\x8b\x08|II\\*\0|MM\0\\*"
+    "|RIFF.{4}WEBP|BM.{4}\0{4}|\0\0\0.ftyp",
+    re.S,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +52,18 @@ class Paste:
     def accepted(self) -> bool:
         return not self.problems
 
+    @property
+    def loose_notes(self) -> tuple[Problem, ...]:
+        """Notes about lines at which no key is kept: one that stands here twice, for example."""
+        return tuple(note for note in self.notes if note.line not in self.lines)
+
 
 def parse_paste(text: str, policy: Policy = Policy()) -> Paste:  # noqa: B008 (a frozen value)
     """Read whatever somebody pasted. Never raises; an empty text is accepted and has no keys.
 
     A paste that has no other problem is also put to ``policy.weak``, if there is one: that takes milliseconds a key.
     """
-    plain = plain_keys(text, policy.maximum_keys) if _length(text) <= policy.maximum_paste_bytes else None
+    plain = None if _is_too_long(text, policy) else plain_keys(text, policy.maximum_keys)
     if plain is None:
         return _read_at_length(text, policy)
     gathering = _Gathering(policy)
@@ -63,18 +74,21 @@ def parse_paste(text: str, policy: Policy = Policy()) -> Paste:  # noqa: B008 (a
 
 def _read_at_length(text: str, policy: Policy) -> Paste:
     """By the forms that people paste; a private key is looked for before anything else is."""
-    private = private_key_lines(text)
+    private = private_key_lines_of_long(text) if _is_too_long(text, policy) else private_key_lines(text)
     if private:
         return _private(private, policy)
     unreadable = _unreadable(text, policy)
     if unreadable:
         return Paste(problems=_listed(unreadable, policy))
-    gathering = _Gathering(policy)
-    for taken in _taken(lines_from(text)):
+    gathering, lines, read = _Gathering(policy), lines_from(text), 0
+    for taken in _taken(lines):
         gathering.add(taken)
+        read += taken.lines
         if gathering.is_full:
+            gathering.left_unread_from = read + 1 if read < len(lines) else None
             break
-    return _private(gathering.private, policy) if gathering.private else gathering.paste()
+    told = gathering.private or gathering.private_when_rendered()
+    return _private(told, policy) if told else gathering.paste()
 
 
 def _private(lines: Sequence[int], policy: Policy) -> Paste:
@@ -87,15 +101,19 @@ def _length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
+def _is_too_long(text: str, policy: Policy) -> bool:
+    """Told by the count of its characters where that is enough."""
+    return len(text) > policy.maximum_paste_bytes or (not text.isascii() and _length(text) > policy.maximum_paste_bytes)
+
+
 def _unreadable(text: str, policy: Policy) -> list[Problem]:
     """What must be mended before anything else can be looked at."""
-    length = _length(text)
-    if length > policy.maximum_paste_bytes:
-        return [Refusal.PASTE_TOO_LONG.problem(length=length, most=policy.maximum_paste_bytes)]
+    if _is_too_long(text, policy):
+        return [Refusal.PASTE_TOO_LONG.problem(length=_length(text), most=policy.maximum_paste_bytes)]
     count = count_lines(text)
     if count > policy.maximum_paste_lines:
         return [Refusal.TOO_MANY_LINES.problem(count=count, most=policy.maximum_paste_lines)]
-    if text.startswith(_DOCUMENTS):
+    if _DOCUMENT.match(text):
         return [Refusal.DOCUMENT.problem()]
     if is_read_as_bytes(text):
         return [Refusal.UTF16.problem()]
@@ -151,6 +169,8 @@ class _Gathering:
     problems: list[Problem] = field(default_factory=list)
     notes: list[Problem] = field(default_factory=list)
     private: list[int] = field(default_factory=list)
+    again: int = 0
+    left_unread_from: int | None = None
 
     def add(self, taken: Taken) -> None:
         self.problems += taken.problems
@@ -171,17 +191,29 @@ class _Gathering:
         self.notes += [advice.at(line) for advice in advise(key, self.policy)]
         return True
 
+    def private_when_rendered(self) -> list[int]:
+        """Where a comment, now that it is clean, is what is looked for in a paste: it was spelt otherwise there."""
+        if self.problems:
+            return []
+        lines = private_key_lines("\n".join(key.line() for key in self.keys))
+        return [self.lines[self.keys[line - 1].blob] for line in lines]
+
     @property
     def is_full(self) -> bool:
         """Whether there is more than a person wants to be told, so that reading on is idle."""
-        too_many_keys = len(self.keys) > self.policy.maximum_keys
-        return too_many_keys or len(self.problems) > self.policy.maximum_problems
+        most = self.policy.maximum_keys
+        if len(self.keys) > most or len(self.problems) > self.policy.maximum_problems:
+            return True
+        # A key in another spelling takes as long to read as a new one. Without a problem all must be read.
+        return bool(self.problems) and len(self.keys) + len(self.problems) + self.again > 2 * most
 
     def paste(self) -> Paste:
         most = self.policy.maximum_keys
         if len(self.keys) > most:
             line = self.lines[self.keys[most].blob]
             self.problems.append(Refusal.TOO_MANY_KEYS.problem(line, most=most))
+        elif self.problems and self.left_unread_from and len(self.problems) <= self.policy.maximum_problems:
+            self.problems.append(Refusal.MORE_PROBLEMS.problem(self.left_unread_from))
         if self.policy.weak is not None and not self.problems:
             self.problems += self._weaknesses()
         return Paste(
@@ -193,15 +225,21 @@ class _Gathering:
 
     def _add_found(self, found: Found) -> None:
         comment = tidy(found.comment)
-        if is_secret_number(comment.strip("\"'`")):
+        words = comment.split(" ") if len(comment) >= _SHORTEST_PIECE_IN_COMMENT else ()
+        if is_secret(comment.strip(_QUOTES)):
             self.private.append(found.line)
             return
         try:
             if _SECOND_KEY.search(comment):
                 raise Refusal.TWO_KEYS_IN_LINE.error()
             key = None if found.blob in self.lines else _key_from(found)
-            _check_comment(comment)
+            if any(is_secret(word.strip(_QUOTES)) for word in words):
+                self.private.append(found.line)
+                return
+            _check_comment(words)
         except KeyProblem as error:
+            if has_secret_fields(found.blob):
+                self.private.append(found.line)
             self.problems.append(error.problem.at(found.line))
             return
         if key is None:
@@ -225,6 +263,7 @@ class _Gathering:
     def _is_known(self, blob: bytes, line: int) -> bool:
         if blob not in self.lines:
             return False
+        self.again += 1
         self.notes.append(Note.DUPLICATE.problem(line))
         return True
 
@@ -233,9 +272,8 @@ class _Gathering:
         return note.code == left_out and any(known.code == left_out for known in self.notes)
 
 
-def _check_comment(comment: str) -> None:
+def _check_comment(words: Sequence[str]) -> None:
     """Raise KeyProblem if a piece of another key stands where the comment should."""
-    words = comment.split(" ") if len(comment) >= _SHORTEST_PIECE_IN_COMMENT else ()
     if any(len(word) >= _SHORTEST_PIECE_IN_COMMENT and is_key_piece(word) for word in words):
         raise Refusal.KEY_PART.error()
 

@@ -6,21 +6,21 @@ Whatever is unusual about a text, it is left to that way, and so is every refusa
 
 import re
 
-from keys.core.characters import split_lines
+from keys.core.characters import split_lines, tidy
 from keys.core.errors import KeyProblem
 from keys.core.formats.private import has_sign
 from keys.core.publickey import PublicKey
 from keys.core.wire import decoded
 
-# Letters, marks and words that hold no piece of a key (too short, or without a capital). A double quote and < are
-# not among them, as the numbers of a private key are written with those.
+# Letters, marks and words that hold no piece of a key (too short, or without a capital).
 _WORD = r"(?:[A-Za-z0-9+/]{1,15}|[a-z0-9]{16,63})(?![A-Za-z0-9+/])"
 _OTHER = (
-    r"[@._\-'()\[\]{}\\,:;!?*#=~$%^|\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u017e\u0391-\u03a1\u03b1-\u03c9\u0410-\u044f]"
+    r"[@._\-'\"()\[\]{}<>&\\,:;!?*#=~$%^|`"
+    r"\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u017e\u0391-\u03a1\u03b1-\u03c9\u0410-\u044f]"
 )
 _LINE = re.compile(
-    r"[ \t]*((?:ssh|ecdsa|sk)-[a-z0-9@.-]{3,40}) (AAAA[A-Za-z0-9+/]+={0,2})"
-    rf"(?: ((?:{_WORD}|{_OTHER})(?: ?(?:{_WORD}|{_OTHER}))*))?[ \t]*"
+    r"[ \t]*((?:ssh|ecdsa|sk)-[a-z0-9@.-]{3,40}) (AAAA[A-Za-z0-9+/]++={0,2})"
+    rf"(?: ((?:{_WORD}|{_OTHER})(?: *(?:{_WORD}|{_OTHER}))*+))?[ \t]*"
 )
 _MOST_CHARACTERS_IN_COMMENT = 100
 
@@ -48,6 +48,6 @@ def _key(line: str) -> PublicKey | None:
     if len(comment) > _MOST_CHARACTERS_IN_COMMENT or has_sign(comment):
         return None
     try:
-        return PublicKey(word, decoded(base64), comment)
+        return PublicKey(word, decoded(base64), tidy(comment) if "  " in comment else comment)
     except KeyProblem:
         return None

@@ -23,7 +23,8 @@ _BY_BADKEYS: Mapping[str, Refusal] = MappingProxyType(
     {
         "roca": Refusal.WEAK_ROCA,
         "fermat": Refusal.WEAK_FERMAT,
-        "smalld": Refusal.WEAK_WIENER,
+        # A key with so small a private exponent has a public one of over 64 bits, so publickey refuses it first.
+        "smalld": Refusal.BAD_EXPONENT,
         "pattern": Refusal.WEAK_PATTERN,
         "rsapoly": Refusal.WEAK_POLYNOMIAL,
         "rsabias": Refusal.WEAK_BIAS,

@@ -1,6 +1,5 @@
 """Reading base64 and the data types of RFC 4251 section 5, strictly: one value, one spelling."""
 
-import base64
 import binascii
 import re
 
@@ -44,13 +43,19 @@ def encoded_length(text: str, fields: int) -> int | None:
 
     ``text`` may end too early; None if it ends before the last length field, or is not base64.
     """
+    length = blob_length(text, fields)
+    return None if length is None else -(-length // 3) * 4
+
+
+def blob_length(text: str, fields: int) -> int | None:
+    """The same in bytes of the blob."""
     offset = 0
     for _ in range(fields):
         length = _length_at(text, offset)
         if length is None:
             return None
         offset += 4 + length
-    return -(-offset // 3) * 4
+    return offset
 
 
 def encoded_name(text: str) -> str | None:
@@ -58,21 +63,26 @@ def encoded_name(text: str) -> str | None:
     length = _length_at(text, 0)
     if length is None or length > _LONGEST_NAME:
         return None
-    piece = text[: -(-(4 + length) // 3) * 4]
-    if not BASE64.fullmatch(piece) or len(piece) % 4:
-        return None
-    name = base64.b64decode(piece)[4 : 4 + length]
-    return name.decode("ascii") if len(name) == length and name.isascii() else None
+    blob = _plainly_decoded(text[: -(-(4 + length) // 3) * 4])
+    name = b"" if blob is None else blob[4 : 4 + length]
+    return name.decode("ascii") if name and len(name) == length and name.isascii() else None
 
 
 def _length_at(text: str, offset: int) -> int | None:
     """The uint32 that begins at a byte of the blob, decoding no more than it takes."""
     start, stop = offset // 3 * 4, -(-(offset + 4) // 3) * 4
     piece = text[start:stop]
-    if len(piece) < stop - start or not BASE64.fullmatch(piece):
-        return None
-    field = base64.b64decode(piece)[offset % 3 : offset % 3 + 4]
+    blob = _plainly_decoded(piece) if len(piece) == stop - start else None
+    field = b"" if blob is None else blob[offset % 3 : offset % 3 + 4]
     return int.from_bytes(field, "big") if len(field) == 4 else None
+
+
+def _plainly_decoded(piece: str) -> bytes | None:
+    """Whole groups of base64 as bytes, canonical or not; None if it is anything else."""
+    try:
+        return binascii.a2b_base64(piece, strict_mode=True)
+    except ValueError:
+        return None
 
 
 class Reader:

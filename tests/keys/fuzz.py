@@ -28,6 +28,7 @@ _WORDS = (
     *("AAAAC3NzaC1lZDI1NTE5AAAAI", "---- BEGIN SSH2 PUBLIC KEY ----", "---- END SSH2 PUBLIC KEY ----", "Comment: "),
     *("-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----", "-----BEGIN RSA PUBLIC KEY-----", "PRIVATE KEY"),
     *("Private-Lines: ", "b3BlbnNzaC1rZXkt", "command=", "SHA256:", "> ", "# ", "\r\n", "=="),
+    *("AAAA\\", 'AAAA "', "AAAAI", "Proc-Type:  4", "<D>  ", "kty", "&#66;", "30:82:", "prime1:", "MIIE vQIB "),
 )
 
 

@@ -74,3 +74,38 @@ def private_key(kind: str) -> str:
     make, options = KINDS[kind]
     with tempfile.TemporaryDirectory() as folder:
         return make(Path(folder), *options)
+
+
+PPK_TYPES: dict[str, tuple[str, ...]] = {
+    "ed25519": ("-t", "ed25519"),
+    "rsa": ("-t", "rsa", "-b", "2048"),
+    **{f"p{bits}": ("-t", "ecdsa", "-b", bits) for bits in ("256", "384", "521")},
+}
+
+
+@functools.cache
+def ppk(options: tuple[str, ...]) -> str:
+    """A new PPK without a passphrase, of a type."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        _keygen(place, *options)
+        (place / "phrase").write_text("", "ascii")
+        command = ("puttygen", str(place / "key"), "-O", "private", "--new-passphrase", str(place / "phrase"))
+        _run(*command, "-o", str(place / "out"))
+        return (place / "out").read_text("ascii")
+
+
+def private_body(text: str) -> str:
+    """The lines of base64 below ``Private-Lines`` of a PPK."""
+    return _body(text, "Private-Lines: ")
+
+
+def public_line(text: str) -> str:
+    """The public key of a PPK as an OpenSSH line without a comment."""
+    kind = text.partition("\n")[0].partition(": ")[2]
+    return f"{kind} {_body(text, 'Public-Lines: ').replace(chr(10), '')}"
+
+
+def _body(text: str, header: str) -> str:
+    count, _, rest = text.partition(header)[2].partition("\n")
+    return "\n".join(rest.split("\n")[: int(count)])

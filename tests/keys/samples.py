@@ -2,17 +2,21 @@
 
 import base64
 import functools
+import hashlib
 import math
 import re
 import subprocess
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from keys.core.blocklist import Blocklist
+from keys.core.policy import Policy
+from keys.core.weak import WeakChecks
 from tests.keys.private_keys import KINDS, private_key
 
 DATA = Path(__file__).parent.parent / "data" / "keys"
@@ -31,12 +35,23 @@ class Case:
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     form: str = ""
+    weak: bool = False
+    blocklist: tuple[str, ...] = ()
+
+    @property
+    def policy(self) -> Policy:
+        """What its keys are judged by."""
+        return Policy(weak=WeakChecks(blocklist(self.blocklist))) if self.weak else Policy()
 
 
 def text(name: str) -> str:
     """A key by name: a file of data/keys/public without its last line end (``x`` is ``x.pub``), or a made one."""
     if name in KINDS:
         return private_key(name).removesuffix("\n")
+    if name.endswith("-no-comment"):
+        return " ".join(text(name.removesuffix("-no-comment")).split(" ")[:2])
+    if name.endswith("-rest"):
+        return text(name.removesuffix("-rest"))[40:]
     if name in MADE:
         blob = MADE[name]()
         return f"{blob[4 : 4 + blob[3]].decode('ascii')} {base64.b64encode(blob).decode('ascii')} {name}"
@@ -59,7 +74,30 @@ def _case(row: dict[str, Any]) -> Case:
     keys = (key for name in row.get("keys", ()) for key in _key(name))
     problems = (told for problem in row.get("problems", ()) for told in _each(problem))
     notes = row.get("notes", ())
-    return Case(row["name"], row["paste"], tuple(keys), tuple(problems), tuple(notes), row.get("form", ""))
+    weak = row.get("weak", False), tuple(row.get("blocklist", ()))
+    return Case(row["name"], row["paste"], tuple(keys), tuple(problems), tuple(notes), row.get("form", ""), *weak)
+
+
+def blocklist(names: Iterable[str]) -> Blocklist:
+    """An invented list of known keys that has the keys of these names."""
+    digests = (hashlib.sha256(_number(_blob(name))).digest()[:15] for name in names)
+    return Blocklist(sorted(digest + b"\1" for digest in digests), {1: "invented"})
+
+
+def _number(blob: bytes) -> bytes:
+    """What stands for a key in such a list: the modulus, x of a P-256 point, or the 32 bytes of Ed25519."""
+    words = _strings(blob)
+    place = {b"ssh-rsa": words[-1].lstrip(b"\0"), b"ecdsa-sha2-nistp256": words[2][1:33] if len(words) > 2 else b""}
+    return place.get(words[0], words[1])
+
+
+def _strings(blob: bytes) -> list[bytes]:
+    found, at = list[bytes](), 0
+    while at < len(blob):
+        end = at + 4 + int.from_bytes(blob[at : at + 4], "big")
+        found.append(blob[at + 4 : end])
+        at = end
+    return found
 
 
 def _each(problem: str) -> list[str]:

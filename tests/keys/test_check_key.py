@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from django.conf import settings
 from django.core.management import call_command
 
 from tests.keys import samples
+from tests.keys.private_keys import private_key
 from tests.keys.samples import rsa_blob
 
 ED25519 = samples.text("ed25519")
@@ -62,7 +64,7 @@ def test_several_files_give_one_object_each_and_no_database_is_asked(tmp_path: P
     assert [found["name"] for found in (one, two, three, four)] == names
     assert [found["accepted"] for found in (one, two, three, four)] == [True, False, False, False]
     assert [found["private_key"] for found in (one, two, three, four)] == [False, False, True, False]
-    assert [(key["type"], key["bits"], key["line"]) for key in one["keys"]] == [
+    assert [(key["type"], key["bits"], key["paste_line"]) for key in one["keys"]] == [
         ("ssh-ed25519", 256, 3),
         ("ssh-rsa", 2048, 4),
     ]
@@ -82,7 +84,7 @@ def test_without_a_file_standard_input_is_read(arguments: list[str]) -> None:
 def test_a_key_is_told_with_its_advice(tmp_path: Path) -> None:
     found = verdict(tmp_path / "x", samples.text("ecdsa521").encode("utf-8"))
     (key,) = found["keys"]
-    assert list(key) == ["type", "bits", "fingerprint", "comment", "line", "advice"]
+    assert list(key) == ["type", "bits", "fingerprint", "comment", "line", "paste_line", "advice"]
     assert (key["type"], key["bits"], key["comment"]) == (
         "ecdsa-sha2-nistp521",
         521,
@@ -91,6 +93,24 @@ def test_a_key_is_told_with_its_advice(tmp_path: Path) -> None:
     (advice,) = key["advice"]
     assert set(advice) == ADVISED
     assert advice["code"] == "advice-p521"
+
+
+def test_the_line_of_a_key_is_what_would_be_written_for_it(tmp_path: Path) -> None:
+    words = samples.words("rsa2048")
+    text = f'\n> "{words["type"]}\t{words["base64"]}  Dana\u00a0 Ruiz "\n{samples.text("rsa3072.rfc4716")}'
+    one, two = verdict(tmp_path / "x", text.encode("utf-8"))["keys"]
+    assert (one["line"], one["paste_line"]) == (f"{words['type']} {words['base64']} Dana Ruiz", 2)
+    assert two["line"].split(" ")[:2] == ["ssh-rsa", samples.words("rsa3072")["base64"]]
+    assert two["paste_line"] == 3
+    for key in (one, two):
+        assert samples.fingerprints(key["line"].encode("utf-8")) == [key["fingerprint"]]
+
+
+def test_a_private_key_that_is_no_text_is_told(tmp_path: Path) -> None:
+    pem = private_key("pkcs8-rsa").split("\n")
+    found = verdict(tmp_path / "x", base64.b64decode("".join(pem[1:-2])))
+    assert found["private_key"]
+    assert [(error["code"], error["line"]) for error in found["errors"]] == [("private-key", 1)]
 
 
 def test_advice_stands_at_its_own_key(tmp_path: Path) -> None:
@@ -112,7 +132,8 @@ FILES = {
     "nothing": (b"", "no-key"),
     "nothing but a comment": (b"# no key yet\r\n\r\n", "no-key"),
     "two keys of which one is too short": (f"{ED25519}\n{samples.text('rsa1024')}".encode(), "rsa-too-short"),
-    "more than is ever read": (b"x" * 3_000_000, "paste-too-long"),
+    "much too long": (b"x" * 1024 * 1024, "paste-too-long"),
+    "more than is ever read": (b"x" * (1024 * 1024 + 1), "file-too-large"),
     "a picture": (b"\x89PNG\r\n\x1a\n\0\0\0", "document"),
 }
 
@@ -153,6 +174,38 @@ def test_a_directory_and_a_file_one_may_not_read_are_errors_of_their_own(tmp_pat
     assert [[(error["code"], error["line"]) for error in one["errors"]] for one in found] == [
         [("file-unreadable", None)]
     ] * 2
+
+
+@pytest.mark.parametrize("lines_before", [0, 1500])
+def test_a_private_key_in_a_file_of_megabytes_is_told(tmp_path: Path, lines_before: int) -> None:
+    line = samples.text("rsa3072").encode("ascii") + b"\n"
+    content = line * lines_before + private_key("openssh-ed25519").encode("ascii") + line * 2000
+    found = verdict(tmp_path / "x", content)
+    assert found["private_key"]
+    assert [(error["code"], error["line"]) for error in found["errors"]] == [("private-key", lines_before + 1)]
+
+
+def test_a_closed_standard_input_is_a_file_that_cannot_be_read() -> None:
+    command = f"exec {shlex.quote(sys.executable)} manage.py check_key --json <&-"
+    done = subprocess.run(["sh", "-c", command], cwd=settings.BASE_DIR, capture_output=True)
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert [error["code"] for error in json.loads(done.stdout)["errors"]] == ["file-unreadable"]
+
+
+def test_letters_that_the_terminal_does_not_have_are_told_as_escapes() -> None:
+    done = run(given=f"{ED25519} Zo\u00eb \u65e5".encode(), PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"Zo\\xeb \\u65e5" in done.stdout
+
+
+def test_a_data_directory_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = run(given=ED25519.encode(), DATA_DIR=str(tmp_path / "file" / "data"), SECRET_KEY="")
+    assert (done.returncode, done.stdout) == (1, b"")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(b"DATA_DIR cannot be used")
+    able = run("--json", given=ED25519.encode(), DATA_DIR=str(tmp_path / "file" / "data"), SECRET_KEY="x" * 50)
+    assert (able.returncode, able.stderr) == (0, b"")
 
 
 def test_an_odd_name_or_comment_stays_one_line_of_json(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_more_lines_than_keys_are_taken_go_the_long_way() -> None:
 @pytest.mark.parametrize(
     "comment",
     [
-        *("a  b", "X" * 16, "a private key", "a-Priv.key", "P.R.I.V", "ab " * 34 + "c", "a\tb", '"a"', "<a", "a&b"),
+        *("X" * 16, "a private key", "a-Priv.key", "P.R.I.V", "ab " * 34 + "c", "a\tb"),
         *("Xabcdefg+Xabcdefg", "Xabcdefg/Xabcdefg", "a\u00a0b", "a\u115fb", "a\ufe0f", "\u65e5\u672c"),
     ],
 )
@@ -73,6 +73,7 @@ def test_an_unusual_comment_goes_the_long_way(comment: str) -> None:
     "comment",
     [
         *("dana!", "Zoë", "#", "- a", "(Dana)", "dana+sis@host", "Dana's [old]", "DOMAIN\\dana", "C:\\keys\\id.pub"),
+        *('"a"', "<a> & b", 'Dana "the" Ruiz', "`a`"),
         *("a, b; c: d?", "50 % = half", "Жанна σ", "~/.ssh/id", "{x} | $y ^ *"),
     ],
 )
@@ -83,6 +84,15 @@ def test_a_comment_as_people_write_it_is_taken_the_short_way(comment: str, befor
     paste = parse.parse_paste(text)
     assert paste == long_way(text)
     assert paste.keys[0].comment == comment
+
+
+def test_blanks_between_words_are_taken_the_short_way_and_made_one() -> None:
+    text = f"{BARE[0]}  \t "
+    assert plain_keys(text, 50) is not None
+    text = f"{BARE[0]} Dana   Ruiz  "
+    ((key, _),) = plain_keys(text, 50) or []
+    assert key.comment == "Dana Ruiz"
+    assert [key] == list(long_way(text).keys)
 
 
 def test_the_short_way_counts_bytes_and_not_characters() -> None:

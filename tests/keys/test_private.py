@@ -14,8 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from keys.core.characters import text_from
+from keys.core.formats import private_bytes
 from keys.core.formats.private import private_key_lines
 from keys.core.parse import parse_paste
 from tests.keys import private_keys, samples
@@ -158,6 +161,44 @@ def test_the_last_lines_alone_are_found(private_key: str) -> None:
     refused("\n".join(private_key.split("\n")[-4:]), private_key)
 
 
+def in_entities(text: str) -> str:
+    return "".join(f"&#{ord(letter)};" for letter in text)
+
+
+HEX: dict[str, Callable[[bytes], str]] = {
+    "plain": bytes.hex,
+    "capitals": lambda content: content.hex().upper(),
+    "colons": lambda content: content.hex(":"),
+    "blanks": lambda content: content.hex(" "),
+    "lines": lambda content: samples.broken(content.hex(), 60),
+    "behind a key": lambda content: f"{samples.text('ed25519')}\n{content.hex(':')}",
+}
+
+
+@pytest.mark.parametrize("spelt", HEX.values(), ids=HEX.keys())
+def test_it_is_found_in_hexadecimal_digits(private_key: str, spelt: Callable[[bytes], str]) -> None:
+    refused(spelt(private_key.encode("ascii")), private_key)
+
+
+@pytest.mark.parametrize("spelt", HEX.values(), ids=HEX.keys())
+def test_its_bytes_are_found_in_hexadecimal_digits(kind: str, private_key: str, spelt: Callable[[bytes], str]) -> None:
+    if kind in BARE or kind.startswith("ppk"):
+        pytest.skip("nothing tells these bytes from any others")
+    refused(spelt(base64.b64decode(body(private_key))), private_key)
+
+
+def test_it_is_found_as_the_entities_of_a_web_page(private_key: str) -> None:
+    refused(in_entities(private_key), private_key, 1)
+    refused(f"{samples.text('ed25519')}\n{in_entities(private_key)}", private_key, 2)
+
+
+def test_its_body_in_groups_of_four_is_found(kind: str, private_key: str) -> None:
+    if kind in BARE or kind.startswith("ppk"):
+        pytest.skip("nothing tells these bytes from any others")
+    groups = "\n".join(" ".join(textwrap.wrap(line, 4)) for line in body(private_key).splitlines())
+    refused(f"{samples.text('ed25519')}\n{groups}", private_key, 2)
+
+
 def test_a_utf_16_file_of_it_is_found(private_key: str) -> None:
     refused(text_from(private_key.encode("utf-16")), private_key, 1)
     refused(text_from(private_key.encode("utf-16-le")), private_key, 1)
@@ -224,6 +265,122 @@ def test_they_are_found_without_their_first_line(kind: str, disguise: Callable[[
     key = private_keys.private_key(kind)
     text = subprocess.run(command, input=key, capture_output=True, text=True, check=True).stdout
     refused(disguise(text.partition("\n")[2]), text)
+
+
+def test_the_primes_alone_are_found() -> None:
+    command = ["openssl", "pkey", "-text", "-noout"]
+    key = private_keys.private_key("pkcs8-rsa")
+    text = subprocess.run(command, input=key, capture_output=True, text=True, check=True).stdout
+    rest = text[text.index("prime1:") :]
+    for disguise in PRINTED.values():
+        refused(disguise(rest), rest)
+
+
+# --- A PPK without its headers -----------------------------------------------------------------------------------
+
+
+PPK = private_keys.PPK_TYPES
+
+
+@pytest.mark.parametrize("options", PPK.values(), ids=PPK.keys())
+def test_the_two_bodies_of_a_ppk_are_found_without_any_header(options: tuple[str, ...]) -> None:
+    text = private_keys.ppk(options)
+    bodies = "".join(f"{line}\n" for line in text.split("\n") if line and ":" not in line)
+    for shape in (bodies, f"{samples.text('rsa3072')}\n{bodies}", textwrap.indent(bodies, "> ")):
+        refused(shape, text)
+
+
+@pytest.mark.parametrize("options", PPK.values(), ids=PPK.keys())
+@pytest.mark.parametrize("shape", ["{number}", "{public}\n{number}", "{bare}\n{number}", "{bare} dana {number}"])
+def test_the_private_body_of_a_ppk_is_found_alone_and_beside_its_public_key(
+    options: tuple[str, ...], shape: str
+) -> None:
+    text = private_keys.ppk(options)
+    number = private_keys.private_body(text)
+    public = private_keys.public_line(text)
+    lines = number if "dana" not in shape else number.replace("\n", "")
+    refused(shape.format(number=lines, public=f"{public} dana", bare=public), text)
+
+
+def test_the_second_half_of_a_broken_public_key_is_not_taken_for_such_a_number() -> None:
+    line = samples.text("ed25519-no-comment")
+    assert parse_paste(f"{line[:32]}\n{line[32:]}").accepted
+    assert parse_paste(f"{line[:32]}\n{line[32:]} dana").accepted
+    assert private_key_lines(f"> {line[:32]}\n> {line[32:]}") == ()
+
+
+# --- Other programs ----------------------------------------------------------------------------------------------
+
+
+def jwk() -> dict[str, str]:
+    numbers = load_pem_private_key(private_keys.private_key("pkcs8-rsa").encode("ascii"), None).private_numbers()
+    parts = {"n": numbers.public_numbers.n, "d": numbers.d, "p": numbers.p}
+    return {
+        "kty": "RSA",
+        "e": "AQAB",
+        **{name: _base64(number, base64.urlsafe_b64encode) for name, number in parts.items()},
+    }
+
+
+def _base64(number: int, encode: Callable[[bytes], bytes] = base64.b64encode) -> str:
+    return encode(number.to_bytes((number.bit_length() + 7) // 8, "big")).decode("ascii").rstrip("=")
+
+
+JWK: dict[str, Callable[[dict[str, str]], str]] = {
+    "json": json.dumps,
+    "json in json": lambda key: json.dumps({"key": json.dumps(key)}),
+    "python": str,
+    "yaml": lambda key: "\n".join(f"{name}: {value}" for name, value in key.items()),
+    "value on the next line": lambda key: json.dumps(key).replace('"d": ', '"d":\n'),
+    "names without quotes": lambda key: re.sub(r'"(\w+)":', r"\1:", json.dumps(key)),
+}
+
+
+@pytest.mark.parametrize("written", JWK.values(), ids=JWK.keys())
+def test_a_json_web_key_is_found_in_any_spelling(written: Callable[[dict[str, str]], str]) -> None:
+    refused(written(jwk()), json.dumps(jwk()))
+
+
+def test_a_key_in_xml_is_found_over_lines_and_without_its_exponent() -> None:
+    numbers = load_pem_private_key(private_keys.private_key("pkcs8-rsa").encode("ascii"), None).private_numbers()
+    prime, secret = _base64(numbers.p), _base64(numbers.d)
+    for text in (f"<D>{secret}</D>", f"<D>\n{secret}\n</D>", html.escape(f"<D>{secret}</D>")):
+        refused(f"<RSAKeyValue>\n{text}</RSAKeyValue>", secret)
+    refused(f"<RSAKeyValue><P>{prime}</P></RSAKeyValue>", prime)
+    assert not parse_paste("<DSAKeyValue><P>" + prime).private_key
+
+
+def dropbear() -> dict[str, bytes]:
+    """RSA and Ed25519 as Dropbear writes them, and Ed25519 as agents do."""
+    numbers = load_pem_private_key(private_keys.private_key("pkcs8-rsa").encode("ascii"), None).private_numbers()
+    public = numbers.public_numbers
+    rsa = samples.rsa_blob(public.e, public.n) + b"".join(map(samples.mpint, (numbers.d, numbers.p, numbers.q)))
+    seed = bytes(range(32))
+    point = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+    both = samples.string(seed + point)
+    name = samples.string(b"ssh-ed25519")
+    return {"rsa": rsa, "ed25519": name + both, "agent": name + samples.string(point) + both}
+
+
+@pytest.mark.parametrize("kind_of_blob", ["rsa", "ed25519", "agent"])
+def test_a_public_key_with_its_private_numbers_behind_it_is_a_private_one(kind_of_blob: str) -> None:
+    blob = dropbear()[kind_of_blob]
+    code = base64.b64encode(blob).decode("ascii")
+    word = "ssh-rsa" if kind_of_blob == "rsa" else "ssh-ed25519"
+    for text in (code, samples.broken(code, 64), f"{word} {code}", f"{samples.text('rsa3072')}\n{word} {code} dana"):
+        refused(text, code)
+    assert private_bytes.is_private(blob)
+
+
+def test_two_public_keys_without_a_break_between_are_not_a_private_one() -> None:
+    words = samples.words("ed25519")
+    assert not parse_paste(f"{words['type']} {words['base64']}{samples.words('ed25519_b')['base64']}").private_key
+    assert not parse_paste(f"{words['base64']}\n{samples.words('ed25519_b')['base64']}").private_key
+
+
+@pytest.mark.parametrize("comment", ["R&D; lab", "a &amp; b", "prime1: main", "kty d: x", "d: dana", "30:82 h"])
+def test_a_comment_that_only_looks_a_little_like_these_is_taken(comment: str) -> None:
+    assert parse_paste(f"{samples.text('ed25519')} {comment}").accepted
 
 
 @pytest.mark.parametrize("comment", ["priv: dana", "priv: ab:cd", "privacy office", "priv", "apriv:00:11:22:33:44:55"])

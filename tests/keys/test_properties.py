@@ -27,6 +27,16 @@ SIGNS = [
     *("---- BEGIN SSH2 PUBLIC KEY ----", "---- END SSH2 PUBLIC KEY ----", "-----BEGIN PUBLIC KEY-----"),
     *("-----END PUBLIC KEY-----", "Comment: ", "ssh-rsa ", "ssh-ed25519 ", "ssh-dss ", "command=", "AAAAB3NzaC1yc2E"),
     *("AAAA", "A", "; touch x #", "`id`", "$(id)", "<script>", "SHA256:", "BEGIN OPENSSH PRIVATE KEY", "```\n"),
+    *(
+        "AAAA\\",
+        'AAAA "',
+        "AAAAI",
+        "Proc-Type:  4",
+        "<D>  abcdefghijklmnopqrstuvwxyz kty",
+        "&#66;",
+        "30:82:",
+        "prime1:",
+    ),
     "Public key for pasting into OpenSSH authorized_keys file:\n",
 ]
 SHELL_AND_MARKUP = st.text(st.sampled_from("'\"`$(){}[]|&;<>!*?~#%=+-@,:/\\ aZ0é日"), max_size=60)

@@ -27,8 +27,44 @@ def test_a_key_broken_at_any_column_is_joined(name: str, line_end: str) -> None:
         paste = parse_paste(broken(line, width, line_end))
         assert [key.blob_base64 for key in paste.keys] == [words["base64"]], width
         assert paste.accepted, width
-        assert paste.keys[0].comment.replace(" ", "") == words["comment"].replace(" ", ""), width
+        assert paste.keys[0].comment == words["comment"], width
         assert "joined" in {note.code for note in paste.notes}
+
+
+COMMENTS = ["Dana Ruiz, office PC no. 7", "a b c d e f", "x - y", "sis-server", "dana@sis-server.k12.oh.us"]
+
+
+@pytest.mark.parametrize("line_end", LINE_ENDS.values(), ids=LINE_ENDS.keys())
+@pytest.mark.parametrize("comment", COMMENTS)
+def test_a_comment_that_was_broken_keeps_its_blanks_and_gets_no_more(comment: str, line_end: str) -> None:
+    bare = samples.text("ed25519").rpartition(" ")[0]
+    for width in range(2, len(bare)):
+        paste = parse_paste(broken(f"{bare} {comment}", width, line_end))
+        assert [key.comment for key in paste.keys] == [comment], width
+        assert paste.accepted, width
+
+
+@pytest.mark.parametrize("comment", COMMENTS)
+def test_a_comment_whose_blanks_were_lost_at_the_ends_of_lines_is_right_or_refused(comment: str) -> None:
+    bare, refused = samples.text("ed25519").rpartition(" ")[0], 0
+    for width in range(2, len(bare)):
+        pieces = [piece.rstrip(" ") for piece in broken(f"{bare} {comment}", width).split("\n")]
+        paste = parse_paste("\n".join(pieces))
+        if paste.accepted:
+            assert [key.comment for key in paste.keys] == [comment], width
+        else:
+            assert [(problem.code, problem.line) for problem in paste.problems] == [("join-uncertain", 1)]
+            assert width < len(comment) or comment in pieces
+            refused += 1
+    assert refused < 12
+
+
+@pytest.mark.parametrize("width", [3, 4, 5, 7, 9, 10])
+def test_a_comment_whose_blanks_may_have_been_on_either_side_of_a_break_is_refused(width: int) -> None:
+    bare = samples.text("ed25519").rpartition(" ")[0]
+    pieces = broken(f"{bare} nightly export of the SIS, Dana Ruiz", width).split("\n")
+    paste = parse_paste("\n".join(piece.strip(" ") for piece in pieces))
+    assert [(problem.code, problem.line) for problem in paste.problems] == [("join-uncertain", 1)]
 
 
 @pytest.mark.parametrize("width", [20, 40, 64, 72, 76])
@@ -62,10 +98,27 @@ def test_broken_lines_in_the_wrong_order_are_refused() -> None:
     assert not paste.accepted
 
 
-def test_a_blank_line_in_the_middle_of_a_key_is_refused() -> None:
+@pytest.mark.parametrize("line_end", ["\n\n", "\r\r", "\r\n\r\n", "\n \n", "\n\n\n"])
+@pytest.mark.parametrize("name", samples.TYPES)
+def test_blank_lines_between_the_pieces_of_a_broken_key_are_skipped(name: str, line_end: str) -> None:
+    line, other = samples.text(name), samples.text("ed25519_b")
+    for width in (16, 33, 48, 64, 70, 76):
+        paste = parse_paste(f"{broken(line, width, line_end)}{line_end}{other}")
+        assert paste.accepted, width
+        assert [key.line() for key in paste.keys] == [line, other], width
+        assert paste.lines[1] == 1 + len(broken(line, width, "\n").split("\n")) * (line_end.count("\n") or 2)
+
+
+def test_a_blank_line_in_the_middle_of_a_blob_is_skipped() -> None:
     lines = broken(samples.text("rsa3072"), 64).split("\n")
     paste = parse_paste("\n".join([*lines[:2], "", *lines[2:]]))
-    assert paste.problems[0].code == "truncated"
+    assert [key.line() for key in paste.keys] == [samples.text("rsa3072")]
+
+
+def test_a_line_behind_a_blank_one_is_no_comment_unless_all_lines_have_one() -> None:
+    pieces = broken(samples.text("rsa2048-no-comment"), 76)
+    paste = parse_paste(f"{pieces}\n\nThanks, Dana")
+    assert [(problem.code, problem.line) for problem in paste.problems] == [("not-a-key", 7)]
 
 
 @pytest.mark.parametrize("name", samples.TYPES)
@@ -76,8 +129,29 @@ def test_a_key_that_was_broken_where_words_end_is_joined_with_its_comment(name: 
         for long_words in (True, False):
             pieces = textwrap.wrap(line, width, break_long_words=long_words, break_on_hyphens=False)
             paste = parse_paste("\n".join(pieces))
-            assert [key.line() for key in paste.keys] == [line], width
-            assert paste.accepted, width
+            if paste.accepted:
+                assert [key.line() for key in paste.keys] == [line], width
+            else:
+                # A comment on a line of its own could be anything, unless it is of the shape user@host.
+                assert line.split(" ", 2)[2] == "\n".join(pieces).split(samples.words(name)["base64"][-2:] + "\n")[1]
+                assert [problem.code for problem in paste.problems] == ["join-uncertain"]
+                assert "@" not in line.split(" ", 2)[2]
+
+
+FOREIGN = ["hunter2!", "http://smithville.example", "Sent from my iPhone", "password123", "Thanks, Dana", "id_rsa.txt"]
+
+
+@pytest.mark.parametrize("below", FOREIGN)
+@pytest.mark.parametrize("comment", ["", " dana@smithville.example"])
+@pytest.mark.parametrize("name", samples.TYPES)
+def test_what_stands_below_a_whole_key_never_gets_into_its_comment(name: str, comment: str, below: str) -> None:
+    line = samples.text(f"{name}-no-comment") + comment
+    for width in range(40, 80):
+        pieces = textwrap.wrap(line, width, break_on_hyphens=False)
+        # A full last line may well go on, and so may a key that was broken at all its blanks.
+        is_full = len(pieces[-1]) >= width - 1 or len(pieces) == line.count(" ") + 1
+        if not is_full and pieces[-1].endswith(comment.strip() or line[-2:]):
+            assert not parse_paste("\n".join([*pieces, below])).accepted, width
 
 
 def test_a_name_of_the_shape_user_at_host_below_a_key_is_its_comment() -> None:
@@ -88,7 +162,7 @@ def test_a_name_of_the_shape_user_at_host_below_a_key_is_its_comment() -> None:
 
 
 @pytest.mark.parametrize(
-    ("comment", "below"), [("dana@smithv", "ille.k12.oh.us"), ("dana", "@sis-server"), ("dana@sis-serv", "er-01")]
+    ("comment", "below"), [("dana@smithville.", "k12.oh.us"), ("dana", "@sis-server"), ("dana@sis-", "server-01")]
 )
 def test_the_end_of_such_a_name_below_a_key_is_the_end_of_its_comment(comment: str, below: str) -> None:
     words = samples.words("ed25519")
@@ -99,7 +173,10 @@ def test_the_end_of_such_a_name_below_a_key_is_the_end_of_its_comment(comment: s
 
 @pytest.mark.parametrize(
     ("comment", "below"),
-    [("dana@sis", "Thanks"), ("dana", "ruiz@sis.example extra"), ("sis", "server-01"), ("a b", "c@d")],
+    [
+        *(("dana@sis", "Thanks"), ("dana", "ruiz@sis.example extra"), ("sis", "server-01"), ("a b", "c@d")),
+        *(("dana@sis-server", below) for below in ("Password123", "user1", "10.0.0.5", "555-1234", "1")),
+    ],
 )
 def test_what_may_be_a_word_of_its_own_below_a_comment_is_refused(comment: str, below: str) -> None:
     words = samples.words("ed25519")
@@ -136,6 +213,17 @@ def test_a_stray_line_behind_a_broken_key_is_not_joined() -> None:
 def test_a_key_broken_by_blanks_on_one_line_is_not_guessed() -> None:
     paste = parse_paste(broken(samples.text("rsa3072"), 64, " "))
     assert [problem.code for problem in paste.problems] == ["truncated"]
+
+
+@pytest.mark.parametrize("name", samples.TYPES)
+def test_a_broken_key_with_every_line_indented_alike_has_the_same_comment(name: str) -> None:
+    line = f"{samples.text(f'{name}-no-comment')} root@upload.smithville.k12.oh.us"
+    for width in range(16, min(len(line), 130)):
+        flat = parse_paste(broken(line, width))
+        for indent in ("    ", "\t", " "):
+            paste = parse_paste(textwrap.indent(broken(line, width), indent))
+            assert paste == flat, width
+            assert not paste.accepted or paste.keys[0].line() == line, width
 
 
 def test_pieces_of_a_refused_type_are_no_problems_of_their_own() -> None:

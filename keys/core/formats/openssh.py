@@ -3,15 +3,15 @@
 import re
 from collections.abc import Sequence
 
-from keys.core.algorithms import refusal_for, refused_by_name
+from keys.core.algorithms import ALGORITHMS, refusal_for
 from keys.core.characters import Line
 from keys.core.errors import KeyProblem, Note, Refusal
 from keys.core.formats.contract import Found, Taken
 from keys.core.formats.wrapping import Opening, joined, opening_at, pieces_behind
 from keys.core.wire import decoded
 
-_FINGERPRINT = re.compile(r"(?:\d{2,5} +)?(?:SHA256:|MD5:|(?:[0-9a-fA-F]{2}:){15})")
-_MARKUP = re.compile(r"[^ ]*[<&]")
+_FINGERPRINT = re.compile(r"(?:\d{2,5} +)?(?:SHA1:|SHA256:|MD5:|(?:[0-9a-fA-F]{2}:){15}[0-9a-fA-F]{2}(?![0-9a-fA-F:]))")
+_MARKUP = re.compile(r"[^ <&]*+[<&]")
 
 
 def take(lines: Sequence[Line], at: int) -> Taken | None:
@@ -19,7 +19,7 @@ def take(lines: Sequence[Line], at: int) -> Taken | None:
     opening = opening_at(lines, at)
     if opening is None:
         return None
-    if refused_by_name(opening.word):
+    if opening.word not in ALGORITHMS:
         return _refused(lines, at, opening)
     other = _other_kind(opening.rest)
     if other is not None:

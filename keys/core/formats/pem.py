@@ -60,7 +60,7 @@ def _other_kind(first: str) -> Refusal:
 
 def _blob_from(der: bytes, label: str) -> bytes:
     key = _sshable(der)
-    if der not in _spellings(key, label):
+    if not _is_spelling(der, key, label):
         raise Refusal.PEM_UNREADABLE.error()
     try:
         line = key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
@@ -83,13 +83,12 @@ def _sshable(der: bytes) -> _Key:
     return key
 
 
-def _spellings(key: _Key, label: str) -> tuple[bytes, ...]:
-    """How this key may be written under a label. Anything else could mean more than the key, as RSA-PSS does."""
+def _is_spelling(der: bytes, key: _Key, label: str) -> bool:
+    """Whether this key may be written so under a label. Any other could mean more than the key, as RSA-PSS does."""
     if label == "RSA PUBLIC KEY":
-        is_rsa = isinstance(key, rsa.RSAPublicKey)
-        return (key.public_bytes(Encoding.DER, PublicFormat.PKCS1),) if is_rsa else ()
+        return isinstance(key, rsa.RSAPublicKey) and der == key.public_bytes(Encoding.DER, PublicFormat.PKCS1)
     usual = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return (usual, _compressed(key, usual)) if isinstance(key, ec.EllipticCurvePublicKey) else (usual,)
+    return der == usual or (isinstance(key, ec.EllipticCurvePublicKey) and der == _compressed(key, usual))
 
 
 def _compressed(key: ec.EllipticCurvePublicKey, usual: bytes) -> bytes:

@@ -36,11 +36,10 @@ def _is_quiet(text: str) -> bool:
 
 def _pieces(lines: Sequence[Line]) -> tuple[Problem, ...]:
     """Each block of ``#`` lines that hold nothing but base64, and are no part of a public key in such lines."""
-    found, length, missing, in_public = list[Problem](), 0, 0, False
+    found, length, missing = list[Problem](), 0, 0
+    public = _in_public_blocks(lines)
     for line in lines:
-        text = line.text.strip(_MARKS)
-        if block := _PUBLIC_BLOCK.match(text):
-            in_public = block[1] == "BEGIN"
+        text, in_public = line.text.strip(_MARKS), line.number in public
         goes_on = length > 0 and bool(text) and BASE64.fullmatch(text) is not None
         if in_public or not (goes_on or is_key_piece(text)) or encoded_name(text) in ALGORITHMS:
             length, missing = 0, _missing(text)
@@ -51,6 +50,21 @@ def _pieces(lines: Sequence[Line]) -> tuple[Problem, ...]:
             if length >= _SHORTEST_REFUSED and not told:
                 found.append(Refusal.KEY_PART.problem(line.number))
     return tuple(found)
+
+
+def _in_public_blocks(lines: Sequence[Line]) -> frozenset[int]:
+    """Numbers of the lines from a BEGIN to its END; a block without an END hides nothing."""
+    inside, begun = set[int](), list[int]()
+    for line in lines:
+        block = _PUBLIC_BLOCK.match(line.text.strip(_MARKS))
+        if block is None:
+            begun += (line.number,) if begun else ()
+        elif block[1] == "BEGIN":
+            begun = [line.number]
+        else:
+            inside.update(begun)
+            begun = []
+    return frozenset(inside)
 
 
 def _missing(text: str) -> int:

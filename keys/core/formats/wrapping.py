@@ -2,12 +2,16 @@
 
 The blob says by its own length fields where it ends, so that part is certain. A comment says nothing of the
 kind: what follows it is joined only if the line was full, if its next word had no room left on it, or if a
-blank or a name of the shape ``user@host`` shows that the line goes on.
+blank or a name of the shape ``user@host`` shows that the line goes on. Where a line has no comment yet, or one that
+is such a name already, the want of room is not enough: what stands below could be anything, a password too.
+
+Blank lines between the pieces of a blob are skipped, and between the lines of a comment if all lines have as many.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from keys.core.algorithms import ALGORITHMS, refused_by_name
 from keys.core.characters import Line
@@ -17,8 +21,8 @@ from keys.core.wire import BASE64, encoded_length, encoded_name
 _MOST_TYPE_PIECES = 64
 _SHORTEST_KEY_PIECE = 16
 _LONGEST_NAME = 32  # a word of more base64 characters is a piece of a key, not of a comment
-# What no word of a sentence looks like, and the end of a host's name does.
-_END_OF_NAME = re.compile(r"^@|[\w-]\.[a-z]{2,}$|\d$")
+# Where a name cannot end, so that the line below must be the rest of it.
+_HALF_A_NAME = re.compile(r"[@.-]$")
 _USER_AT_HOST = re.compile(r"[\w.+-]{1,64}@[\w.-]{1,253}")
 # Names of options in an authorized_keys file (sshd(8)).
 OPTION = (
@@ -32,6 +36,7 @@ _OF_ITS_OWN = re.compile(
     r"|~?[/\\]|\.{1,2}[/\\]|[a-z]:[/\\]|\S*\.(?:pub|ppk|pem)$",
     re.I,
 )
+_HYPHENATED = re.compile(r"\w-$")
 _FIRST_WORD = re.compile(r"\S{1,64}(?= |$)")
 
 
@@ -54,6 +59,53 @@ class Joined:
     problem: KeyProblem | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """Where lines were broken (None: at no one column), and the blanks that all of them have before and behind."""
+
+    width: int | None
+    left: int
+    right: int
+
+    def leads(self, line: Line) -> bool:
+        """Whether a blank of the text stands before what a line shows."""
+        return _blanks_before(line) > self.left
+
+    def trails(self, line: Line) -> bool:
+        """Whether one stands behind it."""
+        return _blanks_behind(line) > self.right
+
+    def length(self, line: Line) -> int:
+        """How many characters of the text a line shows, as far as they are still there."""
+        return max(_blanks_before(line) - self.left, 0) + len(line.text)
+
+    def is_guess(self, line: Line, following: Line, comment: str) -> bool:
+        """Whether nothing but the want of room speaks for a comment that goes on, and it may well be whole."""
+        if self.width is None or self.trails(line) or self.leads(following):
+            return False
+        return not comment or (
+            self.length(line) < self.width - 1 and _USER_AT_HOST.fullmatch(comment.strip(" ")) is not None
+        )
+
+    def is_unclear(self, lines: Sequence[Line]) -> bool:
+        """Whether nothing tells where the blanks of a comment on these lines were.
+
+        A full line was broken within a word, or else beside one; the lines around it must say which.
+        """
+        if self.width is None:
+            return False
+        # A blank that is still there says all about its break, and a last line nothing.
+        missing = [
+            None if self.trails(line) or self.leads(following) else self.width - self.length(line)
+            for line, following in pairwise(lines)
+        ]
+        between_words = any(count is not None and count > 1 for count in missing)
+        return 0 in missing and (between_words or (0, 1) in pairwise(missing))
+
+
+_UNBROKEN = _Column(None, 0, 0)
+
+
 def opening_at(lines: Sequence[Line], at: int) -> Opening | None:
     """The type word that begins at a line, even if it is itself broken over a few lines."""
     text = lines[at].text
@@ -70,12 +122,34 @@ def opening_at(lines: Sequence[Line], at: int) -> Opening | None:
 
 def joined(lines: Sequence[Line], at: int, opening: Opening) -> Joined:
     """The key whose type word is at an index, with as many further lines as its blob asks for."""
+    closed_up = _closed_up(lines, at, opening)
+    if closed_up is None:
+        return _joined(lines, at, opening)
+    again = opening_at(closed_up, 0)
+    key = _joined(closed_up, 0, again or opening)
+    return replace(key, last=at + closed_up[key.last].number - lines[at].number)
+
+
+def _closed_up(lines: Sequence[Line], at: int, opening: Opening) -> list[Line] | None:
+    """The lines from an index to the next key, without the blank ones, if there is one within this key."""
+    head, comment = _first_word(opening.rest)
+    needed = encoded_length(head, ALGORITHMS[opening.word].fields)
+    if comment or (needed is not None and len(head) >= needed):
+        return None
+    end = opening.last + 1
+    while end < len(lines) and (not lines[end].text or opening_at(lines, end) is None):
+        end += 1
+    kept = [line for line in lines[at:end] if line.text]
+    return kept if len(kept) < end - at else None
+
+
+def _joined(lines: Sequence[Line], at: int, opening: Opening) -> Joined:
     head, comment = _first_word(opening.rest)
     if encoded_name(head) not in (None, opening.word):
         last = opening.last + pieces_behind(lines, opening.last)
         return Joined("", "", last, Refusal.TYPE_MISMATCH.error())
     fields = ALGORITHMS[opening.word].fields
-    needed = encoded_length(head, fields)
+    needed = None if comment else encoded_length(head, fields)
     if comment or (needed is not None and len(head) >= needed):
         key = Joined(head, comment.strip(" "), opening.last)
     else:
@@ -84,7 +158,7 @@ def joined(lines: Sequence[Line], at: int, opening: Opening) -> Joined:
     if key.problem is not None:
         return key
     start = at if opening.rest else opening.last + 1
-    return _with_comment(lines, key, start, _width(lines, start, key.last))
+    return _with_comment(lines, key, start, _column(lines, start, key.last))
 
 
 def pieces_behind(lines: Sequence[Line], last: int) -> int:
@@ -125,27 +199,50 @@ def _fitted(lines: Sequence[Line], first: int, pieces: list[str], needed: int | 
     return Joined("", "", last, Refusal.TRUNCATED.error())
 
 
-def _with_comment(lines: Sequence[Line], key: Joined, start: int, width: int | None) -> Joined:
+def _with_comment(lines: Sequence[Line], key: Joined, start: int, column: _Column) -> Joined:
     """Join the rest of a broken comment, where it is certain that the lines belong together."""
-    comment, last = key.comment, key.last
-    while last + 1 < len(lines) and _may_go_on(lines, last) and _goes_on(lines, last, width, comment):
+    comment, last, is_guess = key.comment, key.last, False
+    steps = {line.number - above.number for above, line in pairwise(lines[start : last + 1])}
+    step = steps.pop() if len(steps) == 1 else 1
+    while last + 1 < len(lines) and _may_go_on(lines, last, step) and _goes_on(lines, last, column, comment):
         last += 1
-        comment += _gap(lines[last - 1], lines[last], width) + lines[last].text
-    if last == key.last and _is_name_below(lines, start, last, comment):
+        is_guess = is_guess or column.is_guess(lines[last - 1], lines[last], comment)
+        comment += _gap(lines[last - 1], lines[last], column) + lines[last].text
+    is_guess = is_guess and _USER_AT_HOST.fullmatch(comment.strip(" ")) is None
+    if is_guess or column.is_unclear(lines[key.last : last + 1]):
+        return Joined("", "", last, Refusal.JOIN_UNCERTAIN.error())
+    if last == key.last and _is_name_below(lines, start, last, step, comment):
         comment, last = comment + lines[last + 1].text, last + 1
+    if last == key.last:
+        return key
     return Joined(key.base64, comment.strip(" "), last)
 
 
-def _width(lines: Sequence[Line], start: int, last: int) -> int | None:
-    """The column at which the lines up to an index were broken; None if there is no such column."""
+def _column(lines: Sequence[Line], start: int, last: int) -> _Column:
+    """How the lines from one index to another were broken."""
+    if start == last:
+        return _UNBROKEN
     widths = {len(line.text) for line in lines[start:last]}
     # A line that was broken beside a blank is shown one shorter.
-    return max(widths) if widths and max(widths) - min(widths) <= 1 else None
+    width = max(widths) if widths and max(widths) - min(widths) <= 1 else None
+    left = min((_blanks_before(line) for line in lines[start + 1 : last + 1]), default=0)
+    right = min((_blanks_behind(line) for line in lines[start:last]), default=0)
+    return _Column(width, left, right)
 
 
-def _may_go_on(lines: Sequence[Line], last: int) -> bool:
-    """Whether the next line is nothing of its own."""
+def _blanks_before(line: Line) -> int:
+    return len(line.raw) - len(line.raw.lstrip(" "))
+
+
+def _blanks_behind(line: Line) -> int:
+    return len(line.raw) - len(line.raw.rstrip(" "))
+
+
+def _may_go_on(lines: Sequence[Line], last: int, step: int) -> bool:
+    """Whether the next line is nothing of its own, and as far below as the lines of this key are."""
     text = lines[last + 1].text
+    if lines[last + 1].number - lines[last].number != step:
+        return False
     if not text or text.startswith(("#", "---")) or opening_at(lines, last + 1) is not None:
         return False
     if _OF_ITS_OWN.match(text):
@@ -153,32 +250,41 @@ def _may_go_on(lines: Sequence[Line], last: int) -> bool:
     return len(text) < _LONGEST_NAME or BASE64.fullmatch(text) is None
 
 
-def _goes_on(lines: Sequence[Line], last: int, width: int | None, comment: str) -> bool:
+def _goes_on(lines: Sequence[Line], last: int, column: _Column, comment: str) -> bool:
     """Whether the next line is the rest of the comment: there was no room for it, or a blank leads it."""
     line, following = lines[last], lines[last + 1]
-    if width is None:
-        return not comment and following.raw.startswith(" ") and not line.raw.startswith(" ")
-    no_room = len(line.text) + 1 + len(following.text.partition(" ")[0]) > width
-    return no_room and len(line.text) <= width and len(following.text) <= width
+    if column.width is None:
+        return not comment and _blanks_before(following) > _blanks_before(line)
+    no_room = column.length(line) + 1 + len(following.text.partition(" ")[0]) > column.width
+    return no_room and len(line.text) <= column.width and len(following.text) <= column.width
 
 
-def _is_name_below(lines: Sequence[Line], start: int, last: int, comment: str) -> bool:
+def _is_name_below(lines: Sequence[Line], start: int, last: int, step: int, comment: str) -> bool:
     """Whether a name of the shape ``user@host`` follows, or its end, or any comment if only blanks were broken."""
-    if last + 1 >= len(lines) or not _may_go_on(lines, last):
+    if last + 1 >= len(lines) or not _may_go_on(lines, last, step):
         return False
-    text, ends = lines[last + 1].text, last + 2 >= len(lines)
-    if not ends and lines[last + 2].text and opening_at(lines, last + 2) is None:
+    text = lines[last + 1].text
+    if last + 2 < len(lines) and _may_belong(lines, last + 1, step):
         return False
     if comment:
-        return _END_OF_NAME.search(text) is not None and _USER_AT_HOST.fullmatch(comment + text) is not None
+        is_cut = text.startswith("@") or _HALF_A_NAME.search(comment) is not None
+        return is_cut and _USER_AT_HOST.fullmatch(comment + text) is not None
     broken_at_blanks = start == last and not lines[start].text.startswith(tuple(ALGORITHMS))
     return broken_at_blanks or _USER_AT_HOST.fullmatch(text) is not None
 
 
-def _gap(before: Line, line: Line, width: int | None) -> str:
+def _may_belong(lines: Sequence[Line], last: int, step: int) -> bool:
+    """Whether the next line may be a part of the same text: there is one, and no blank line or key is between."""
+    line = lines[last + 1]
+    is_near = line.number - lines[last].number == step
+    return is_near and bool(line.text) and opening_at(lines, last + 1) is None
+
+
+def _gap(before: Line, line: Line, column: _Column) -> str:
     """The blank that the break swallowed, if it did."""
-    full = len(before.text) == width
-    return "" if (full and not line.raw.startswith(" ")) or before.text.endswith("-") else " "
+    if column.leads(line) or column.trails(before):
+        return " "
+    return "" if column.length(before) == column.width or _HYPHENATED.search(before.text) else " "
 
 
 def _begins_with_base64(line: Line) -> bool:

@@ -1,5 +1,6 @@
 """`manage.py check_key`: what the portal would say to a pasted text. Reads files, needs no database, keeps nothing."""
 
+import errno
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -9,15 +10,15 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from keys.core.characters import text_from
 from keys.core.errors import Advice, Problem
+from keys.core.files import pasted_from
 from keys.core.parse import Paste, parse_paste
 from keys.core.policy import Policy
 from keys.core.publickey import PublicKey
 from keys.policy import thorough_policy_now
 
 _STDIN = "-"
-# More than any paste that is taken, in any encoding; what follows is not looked at.
+# Far more than any paste that is taken, in any encoding.
 _MOST_BYTES_READ = 1024 * 1024
 _ADVICE = frozenset(advice.code for advice in Advice)
 
@@ -25,6 +26,11 @@ UNREADABLE = Problem(
     "file-unreadable",
     "This file cannot be read.",
     "Look whether its name is right, and whether you may read it.",
+)
+TOO_LARGE = Problem(
+    "file-too-large",
+    "This file has more than 1 MiB. Only its beginning was looked at, and no key in it is taken.",
+    "Files of public keys are far smaller: at most 64 KiB are taken. Look whether this is the right one.",
 )
 NO_KEY = Problem(
     "no-key",
@@ -51,9 +57,14 @@ class Command(BaseCommand):
         for name in options["files"] or [_STDIN]:
             verdict = _verdict(name, policy)
             accepted = accepted and verdict.accepted
-            self.stdout.write(_json(verdict) if options["json"] else "\n".join(_told(verdict)))
+            self._write(_json(verdict) if options["json"] else "\n".join(_told(verdict)))
         if not accepted:
             sys.exit(1)
+
+    def _write(self, text: str) -> None:
+        """With letters that the terminal's encoding does not have as escapes."""
+        encoding = getattr(self.stdout, "encoding", None) or "utf-8"
+        self.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +91,22 @@ def _verdict(name: str, policy: Policy) -> _Verdict:
         content = _content(name)
     except OSError:
         return _Verdict(name, (UNREADABLE,))
-    paste = parse_paste(text_from(content), policy)
+    paste = parse_paste(pasted_from(content[:_MOST_BYTES_READ]), policy)
+    if len(content) > _MOST_BYTES_READ and not paste.private_key:
+        return _Verdict(name, (TOO_LARGE,))
     if not paste.accepted:
         return _Verdict(name, paste.problems, private_key=paste.private_key)
     return _Verdict(name, () if paste.keys else (NO_KEY,), _with_lines(paste), paste.notes)
 
 
 def _content(name: str) -> bytes:
+    """As much as is read, and a byte more if there is more. Raises OSError."""
     if name == _STDIN:
-        return sys.stdin.buffer.read(_MOST_BYTES_READ)
+        if sys.stdin is None:
+            raise OSError(errno.EBADF, "standard input is closed")
+        return sys.stdin.buffer.read(_MOST_BYTES_READ + 1)
     with Path(name).open("rb") as file:
-        return file.read(_MOST_BYTES_READ)
+        return file.read(_MOST_BYTES_READ + 1)
 
 
 def _with_lines(paste: Paste) -> tuple[tuple[PublicKey, int], ...]:
@@ -116,7 +132,8 @@ def _key_as_json(key: PublicKey, line: int, advice: Iterable[Problem]) -> dict[s
         "bits": key.bits,
         "fingerprint": key.fingerprint,
         "comment": key.comment,
-        "line": line,
+        "line": key.line(),
+        "paste_line": line,
         "advice": [_sentences(one) for one in advice],
     }
 
