@@ -1,10 +1,29 @@
-"""Shows times in the person's own zone."""
+"""Lets nobody in who has not signed in, and shows times in the person's own zone."""
 
 import zoneinfo
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse
+from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.utils import timezone
+
+from .fresh import BACK
+from .signed_out import typed_put_by
+
+
+class SignInFirst(LoginRequiredMiddleware):
+    """Django's own, for whom a form that is sent too late is not lost without a word."""
+
+    def handle_no_permission(
+        self, request: HttpRequest, view_func: Callable[..., HttpResponseBase]
+    ) -> HttpResponseRedirect:
+        """To the sign-in page, and from there back to what was typed."""
+        is_form = request.method == "POST" and not request.headers.get("HX-Request")
+        if is_form and typed_put_by(request, view_func):
+            return redirect_to_login(f"{request.path}?{BACK}")
+        return super().handle_no_permission(request, view_func)
 
 
 class PersonTimeZone:

@@ -42,7 +42,7 @@ def district_open(name: str, domain: str, *, time_zone: str, actor: User | None)
     )
     account = SftpAccount.objects.create(district=district, host=_host_for_new_accounts(), username=domain)
     audit.record("district opened", actor=actor, district=district, subject=domain)
-    account_changed.send(sender=District, account=account)
+    account_changed.send(sender=District, account=account, before=None)
     return district
 
 
@@ -67,20 +67,23 @@ def district_rename(district: District, *, name: str, domain: str, actor: User |
     details = {"name": [old.name, district.name], "domain": [old.domain, domain]}
     audit.record("district renamed", actor=actor, district=district, subject=domain, details=details)
     if domain != old.domain:
-        account_changed.send(sender=District, account=account)
+        account_changed.send(sender=District, account=account, before=old.state)
     return district
 
 
 @transaction.atomic
 def district_state_set(district: District, state: District.State, *, reason: str, actor: User | None) -> None:
     """Suspends, resumes or closes a district. Its keys leave the host (or come back) with the next propagation."""
-    if district.state == state:
+    # As it is now: somebody else may have closed it since the caller looked.
+    before = District.objects.select_for_update().get(pk=district.pk).state
+    if before == state:
         return
-    before, district.state = district.state, state
+    district.state = state
     district.save(update_fields=["state"])
     details = {"from": before, "to": str(state), "reason": reason}
     audit.record(f"district {state}", actor=actor, district=district, subject=district.domain, details=details)
-    account_changed.send(sender=District, account=SftpAccount.objects.get(district=district))
+    account = SftpAccount.objects.get(district=district)
+    account_changed.send(sender=District, account=account, before=before)
 
 
 def _host_for_new_accounts() -> Host:

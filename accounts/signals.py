@@ -3,5 +3,6 @@
 from django.dispatch import Signal
 
 # Sent inside the transaction that opened, renamed, suspended, resumed or closed a district: what its SFTP host should
-# hold is no longer what it holds. Argument: account (SftpAccount).
+# hold is no longer what it holds. Arguments: account (SftpAccount), and before (District.State, or None for one that
+# was opened): the state its district had until now.
 account_changed = Signal()

@@ -1,8 +1,12 @@
 """Tables and their filters; both live in the address, so a filtered list can be sent to a colleague."""
 
+from functools import reduce
+from operator import or_
+
 import django_filters
 import django_tables2 as tables
 from django import forms
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from .models import AuditEntry, District, OutboxMessage
@@ -49,18 +53,24 @@ class OutboxFilter(django_filters.FilterSet):
     """By recipient, kind and state."""
 
     to = django_filters.CharFilter(label="To contains", lookup_expr="icontains")
-    kind = django_filters.CharFilter(label="Kind", lookup_expr="icontains")
+    kind = django_filters.CharFilter(label="Kind", method="by_kind")
     state = django_filters.ChoiceFilter(label="State", choices=OutboxMessage.State, empty_label="Any")
 
     class Meta:
         model = OutboxMessage
         fields = ["to", "kind", "state"]
 
+    def by_kind(self, queryset: QuerySet[OutboxMessage], name: str, value: str) -> QuerySet[OutboxMessage]:
+        """As it is shown or as it is kept: ours have hyphens between words, allauth's have low lines."""
+        spellings = (value, value.replace(" ", "-"), value.replace(" ", "_"))
+        return queryset.filter(reduce(or_, (Q(kind__icontains=spelling) for spelling in spellings)))
+
 
 class OutboxTable(tables.Table):
     """Every mail."""
 
     subject = tables.Column(linkify=("outbox_message", {"pk": tables.A("pk")}))
+    to = tables.Column(attrs={"td": {"class": "unbroken"}})
     state = tables.TemplateColumn(template_name="accounts/_mail_state.html")
     created = tables.TemplateColumn("{% load moments %}{% moment value %}", verbose_name="Written")
 
@@ -68,6 +78,10 @@ class OutboxTable(tables.Table):
         model = OutboxMessage
         fields = ["subject", "to", "kind", "state", "created"]
         empty_text = "Nothing has been written yet. Notices appear here as soon as something happens."
+
+    def render_kind(self, value: str) -> str:
+        """In words."""
+        return value.replace("-", " ").replace("_", " ").capitalize()
 
 
 class AuditFilter(django_filters.FilterSet):

@@ -1,4 +1,4 @@
-"""The places an SFTP account needs on its host: made, renamed, and its key file taken away.
+"""The places an SFTP account needs on its host: made, and given another user name.
 
 Every call may be repeated.
 """
@@ -15,7 +15,6 @@ from .core.paths import (
     claimed_directory,
     downloads,
     home,
-    key_file,
     keys_directory,
     processed,
     upload,
@@ -31,23 +30,16 @@ def home_make(files: HostFiles, account: Username) -> None:
 
 
 def home_rename(files: HostFiles, old: Username, new: Username) -> None:
-    """Give a home its new user name. The old name's keys go first: from then on nobody signs in with it.
+    """Give a home its new user name. Nobody may sign in with the old one any more: the caller has seen to it.
 
     A home of the new name gives way if it is bare (made too early). Raises AlreadyThere if it holds anything.
     """
-    keys_remove(files, old)
     if old != new and files.stat(home(old)) is not None:
         _bare_home_remove(files, new)
         # Lost to another run of this same rename: then the new home is there, as wanted.
         with contextlib.suppress(NotThere):
             files.rename(home(old), home(new))
     home_make(files, new)
-
-
-def keys_remove(files: HostFiles, account: Username) -> None:
-    """Take the account's key file away: no new sign-in, and the host closes the open sessions."""
-    with contextlib.suppress(NotThere):
-        files.remove(key_file(account))
 
 
 def _places(account: Username) -> tuple[HostPath, ...]:

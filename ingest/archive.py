@@ -10,13 +10,16 @@ from hosts.connect import files_for
 from hosts.core import paths
 from hosts.core.errors import HostError, NotThere
 from hosts.files import EntryKind, HostFiles
+from hosts.local import TEMPORARY_PREFIX
 
 from . import logbook
 from .core.discovery import EPOCH_NAME
 from .models import Epoch
+from .sighting import name_of
 
 logger = logging.getLogger(__name__)
 LOG_NAME = "processing-log.txt"
+OURS = TEMPORARY_PREFIX.decode()
 
 
 def _place(epoch: Epoch) -> tuple[HostFiles, paths.HostPath]:
@@ -32,10 +35,20 @@ def log_write(epoch: Epoch) -> tuple[str, str]:
     """
     text = logbook.text(epoch)
     files = files_for(epoch.account.host)
-    # What a worker killed in the middle of this left must not come along to where the district sees it.
-    files.sweep(paths.claimed(epoch.pk), timedelta(0))
+    _leftovers_remove(files, epoch)
     files.write(paths.claimed(epoch.pk).child(_log_name(epoch)), text.encode())
     return _free_name(epoch), text
+
+
+def _leftovers_remove(files: HostFiles, epoch: Epoch) -> None:
+    """Removes what a worker killed while writing the log left: it must not come along to where the district sees it.
+
+    Every file that the district sent was copied, so a file that was not is ours, whatever the district calls its own.
+    """
+    place, sent = paths.claimed(epoch.pk), set(epoch.files.values_list("name", flat=True))
+    for entry in files.listing(place):
+        if entry.kind is EntryKind.FILE and entry.name.startswith(OURS) and name_of(entry) not in sent:
+            files.remove(place.child(entry.name))
 
 
 def _free_name(epoch: Epoch) -> str:

@@ -8,7 +8,7 @@ from .core.errors import Refusal
 from .core.formats.private import private_key_lines
 from .core.restrictions import networks_from
 from .models import SharedKeyRequest
-from .services import HOURLY_CHOICES, RETIRE_CHOICES
+from .services import HOURLY_CHOICES, RETIRE_CHOICES, ShutOut
 
 REASON_WANTED = "Say why. The district reads it."
 
@@ -75,12 +75,40 @@ class TechnicalSettingsForm(CarefulForm):
         self.fields["authorized_keys"].validators = []
 
 
-class EditForm(CarefulForm):
+class ConfirmedForm(CarefulForm):
+    """A change that may shut everybody out: then, and only then, the user name is asked for.
+
+    `warning`: the page says already how everybody would be shut out.
+    """
+
+    warning = ""
+    confirmed = forms.CharField(required=False, max_length=260, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, username: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["confirmed"].label = f"Type {username} to confirm"
+        # Last, where the button is.
+        self.fields["confirmed"] = self.fields.pop("confirmed")
+
+    def ask(self) -> None:
+        """Shows the field."""
+        plain = {"autocapitalize": "none", "spellcheck": "false", "autocomplete": "off"}
+        self.fields["confirmed"].widget = forms.TextInput(attrs=plain)
+
+    def refuse(self, told: ShutOut, username: str) -> None:
+        """Says why the user name must be typed, or that what was typed is another."""
+        self.ask()
+        wanted = f"Type {username} exactly as it stands here."
+        why = wanted if self.warning else told.sentence
+        self.add_error("confirmed", f"This is not the user name. {wanted}" if told.tried else why)
+
+
+class EditForm(ConfirmedForm):
     """Name, last day and source networks of one key."""
 
+    # Of any length: the browser would cut it without a word, key_edit says so.
     comment = forms.CharField(
         required=False,
-        max_length=255,
         label="Name",
         help_text="By it you tell your keys apart: the computer it is on, for example.",
     )
@@ -105,7 +133,7 @@ class EditForm(CarefulForm):
         return _networks_read(self.cleaned_data["networks"])
 
 
-class NetworksForm(CarefulForm):
+class NetworksForm(ConfirmedForm):
     """Source networks of all keys of an account."""
 
     networks = forms.CharField(
@@ -154,17 +182,11 @@ class ReplaceForm(CarefulForm):
         self.fields["authorized_keys"].validators = []
 
 
-class RemoveForm(CarefulForm):
-    """A key taken away; the user name is typed where no key that works would be left."""
-
-    confirmed = forms.CharField(
-        required=False,
-        max_length=260,
-        widget=forms.TextInput(attrs={"autocapitalize": "none", "spellcheck": "false", "autocomplete": "off"}),
-    )
+class RemoveForm(ConfirmedForm):
+    """A key taken away; `warning` says how everybody would be shut out by it, if so."""
 
 
-class DecisionForm(CarefulForm):
+class DecisionForm(ConfirmedForm):
     """Whether a district may have a key that another has; `seen` is what was decided when the form was shown."""
 
     seen = forms.ChoiceField(choices=SharedKeyRequest.State.choices, widget=forms.HiddenInput)

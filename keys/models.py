@@ -32,11 +32,13 @@ class AccountKey(models.Model):
     expires_on = models.DateField(null=True, blank=True, help_text="Last day, in the district's time zone.")
     networks = models.JSONField(default=list, blank=True, help_text="Source networks, canonical; none: from anywhere.")
     reminded = models.PositiveSmallIntegerField(null=True, help_text="Days before the end of the last reminder.")
-    # Rotation: the new key names the old one, and how long that stays after the new one's first good sign-in.
+    # Rotation: the new key names the old one, and how long that stays after the new one's first good sign-in. The day
+    # stands with the new key, so that it is gone with it.
     replaces = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="replaced_by")
     retire_after = models.PositiveSmallIntegerField(null=True, help_text="Days.")
-    retires = models.DateTimeField(null=True, blank=True)
+    retires_old = models.DateTimeField(null=True, blank=True, help_text="When the old key goes.")
     # Judged anew every night: marked with the reason first, disabled on the day told, never deleted for it.
+    judged = models.DateTimeField(null=True, help_text="When the last nightly look was at it.")
     marked = models.DateTimeField(null=True, blank=True)
     mark_code = models.CharField(max_length=60, blank=True)
     mark_reason = models.CharField(max_length=400, blank=True)
@@ -200,6 +202,7 @@ class PropagationRun(Leased):
         NOW = "now", "“Propagate now”"
         SAVED = "saved", "A saved change"
         SWEEP = "sweep", "Sweep for left-over work"
+        START = "start", "Start of the portal"
 
     class State(models.TextChoices):
         WAITING = "waiting", "Waiting"

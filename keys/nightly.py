@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Max, QuerySet
+from django.db.models import F, Max, Q, QuerySet
 from django.utils import timezone
 
 from accounts import audit
@@ -32,6 +32,8 @@ from .sets import PORTAL, Change, Fact, file_locked, set_make
 
 logger = logging.getLogger(__name__)
 BATCH = 200
+# What was judged so short a time ago was judged by the same night's run, which was cut off.
+SAME_NIGHT = timedelta(hours=6)
 # In the district's time zone: nobody reads a reminder before.
 CIVIL_HOUR = 8
 # A mail to staff is read, a list of thousands is not; the page has them all.
@@ -70,15 +72,16 @@ def _read(key: AccountKey) -> PublicKey:
     return value
 
 
-def judge_all(now: datetime | None = None) -> list[int]:
+def judge_all(now: datetime | None = None, *, since: datetime | None = None) -> list[int]:
     """Judges every stored key of districts that are not closed; the accounts whose file changed by it.
 
     A key that fails is marked with the reason and a day, and disabled when the day has come; one that passes again is
-    as it was. Nothing is deleted.
+    as it was. Nothing is deleted. Accounts whose keys were all judged after `since` are left out: so a run that was
+    killed is gone on with.
     """
     now = now or timezone.now()
-    rules = Rules(thorough_policy_now(), shared_factors(_moduli()), settings.KEY_GRACE_DAYS)
-    changed = [account.pk for account in _accounts() if _is_changed(account, rules, now)]
+    rules = Rules(thorough_policy_now(), _shared(), settings.KEY_GRACE_DAYS)
+    changed = [account.pk for account in _accounts(since, now) if _is_changed(account, rules, now)]
     _tell_staff()
     return changed
 
@@ -87,27 +90,38 @@ def _not_closed() -> QuerySet[AccountKey]:
     return AccountKey.objects.exclude(account__district__state=District.State.CLOSED)
 
 
-def _moduli() -> Iterator[int]:
+def _shared() -> frozenset[int]:
+    """The stored RSA moduli that have a prime in common with another, or are used with two exponents."""
+    exponents: dict[int, set[int]] = {}
     for key in _not_closed().filter(algorithm="ssh-rsa").iterator(chunk_size=BATCH):
-        modulus = _modulus(key)
-        if modulus is not None:
-            yield modulus
+        if (numbers := _rsa_numbers(key)) is not None:
+            exponents.setdefault(numbers[0], set()).add(numbers[1])
+    return shared_factors(exponents) | {modulus for modulus, used in exponents.items() if len(used) > 1}
 
 
-def _modulus(key: AccountKey) -> int | None:
+def _rsa_numbers(key: AccountKey) -> tuple[int, int] | None:
+    """Modulus and exponent of a stored key."""
     try:
-        return _read(key).rsa_modulus
+        value = _read(key)
     except Exception:  # whatever it is, the walk over all keys meets it again and tells of it
         return None
+    modulus, exponent = value.rsa_modulus, value.rsa_exponent
+    return (modulus, exponent) if modulus is not None and exponent is not None else None
 
 
-def _accounts() -> Iterator[SftpAccount]:
-    """The accounts with keys, a batch at a time: five thousand with all they have would not fit."""
+def _accounts(since: datetime | None, now: datetime) -> Iterator[SftpAccount]:
+    """The accounts with keys, a batch at a time: five thousand with all they have would not fit.
+
+    A batch is noted as judged when it is done with, so that whoever comes after a killed worker begins there.
+    """
     rows = SftpAccount.objects.exclude(district__state=District.State.CLOSED).filter(keys__isnull=False).distinct()
+    if since is not None:
+        rows = rows.filter(Q(keys__judged=None) | Q(keys__judged__lt=since))
     rows = rows.select_related("district").prefetch_related("keys").order_by("pk")
     after = 0
     while batch := list(rows.filter(pk__gt=after)[:BATCH]):
         yield from batch
+        AccountKey.objects.filter(account__in=batch).update(judged=now)
         after = batch[-1].pk
 
 
@@ -255,8 +269,6 @@ def _tell_staff() -> None:
 def retire_due(now: datetime | None = None) -> list[int]:
     """Retires replaced keys some days after the first good sign-in of the new one; the accounts whose file changed."""
     now = now or timezone.now()
-    # The new key was taken out again: the old one stays.
-    AccountKey.objects.filter(retires__isnull=False, replaced_by__isnull=True).update(retires=None)
     rows = _not_closed().filter(replaces__isnull=False, retire_after__isnull=False)
     rows = rows.select_related("replaces", "account__district").order_by("pk")
     return list(dict.fromkeys(new.account_id for new in rows if _is_retired(new, now)))
@@ -273,17 +285,14 @@ def _is_retired(new: AccountKey, now: datetime) -> bool:
 
 def _retires(new: AccountKey) -> datetime | None:
     """When the replaced key goes, noted once, at the first good sign-in of the new one; None before."""
-    old, days = new.replaces, new.retire_after
-    if old is None or days is None:
-        return None
-    if old.retires is not None:
-        return old.retires
+    if new.retires_old is not None or new.retire_after is None:
+        return new.retires_old
     good = sign_ins_of(new.account).filter(accepted=True, fingerprint=new.fingerprint, at__gte=new.added)
     first = good.order_by("at", "pk").first()
     if first is None:
         return None
-    retires = first.at + timedelta(days=days)
-    AccountKey.objects.filter(pk=old.pk, retires=None).update(retires=retires)
+    retires = first.at + timedelta(days=new.retire_after)
+    AccountKey.objects.filter(pk=new.pk).update(retires_old=retires)
     return retires
 
 
@@ -292,19 +301,33 @@ def _taken_out(new: AccountKey, now: datetime) -> bool:
     """Takes out the old key, unless no key that works would be left: then it stays, and its people are told once."""
     account = new.account
     file = file_locked(account)
-    old = account.keys.filter(replaced_by=new, retires__lte=now).first()
+    old = account.keys.filter(replaced_by=new).first()
     if old is None:
         return False
     if _is_needed(old, _day(now, account)):
         logger.warning("Key %s is not retired: no key that works would be left.", old.pk)
         _tell(account, "key-kept", {"key": old, "new": new}, f"key-kept-{old.pk}")
         return False
-    set_make(file, KeySet.Cause.RETIRED, PORTAL, Change(removed=(Fact.of_row(old, f"replaced by {new.fingerprint}"),)))
-    # It may have been the successor of a third, which must not be forgotten with it.
-    days = F("retire_after") if old.replaces_id else None
-    AccountKey.objects.filter(replaces=old).update(replaces=old.replaces_id, retire_after=days)
+    set_make(
+        file,
+        KeySet.Cause.RETIRED,
+        PORTAL,
+        Change(removed=(Fact.of_row(old, f"replaced by {new.comment or new.fingerprint}"),)),
+    )
+    _hand_on(old)
     old.delete()
     return True
+
+
+def _hand_on(old: AccountKey) -> None:
+    """A key that goes may be the successor of a third: its own successors are so from now on."""
+    heirs = AccountKey.objects.filter(replaces=old)
+    if old.replaces_id is None:
+        heirs.update(replaces=None, retire_after=None, retires_old=None)
+        return
+    # The day that was told for the third stays, with those that have signed in.
+    heirs.filter(retires_old__isnull=False).update(retires_old=old.retires_old or F("retires_old"))
+    heirs.update(replaces=old.replaces_id)
 
 
 def _is_needed(key: AccountKey, today: date) -> bool:
@@ -320,7 +343,8 @@ def remind_due(now: datetime | None = None) -> None:
     now = now or timezone.now()
     rows = AccountKey.objects.filter(account__district__state=District.State.ACTIVE, disabled=None)
     # One that retires by itself has a successor that works.
-    rows = rows.filter(expires_on__lte=now.date() + timedelta(days=max(REMINDERS) + 2), retires=None)
+    rows = rows.filter(expires_on__lte=now.date() + timedelta(days=max(REMINDERS) + 2))
+    rows = rows.exclude(replaced_by__retires_old__isnull=False)
     for key in rows.exclude(reminded=min(REMINDERS)).select_related("account__district").order_by("pk"):
         try:
             _remind(key, now)

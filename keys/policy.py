@@ -5,11 +5,13 @@ from django.conf import settings
 from accounts.models import SftpAccount
 
 from .blocklist import blocklist
-from .core.errors import KeyProblem
+from .core.errors import KeyProblem, Problem
 from .core.policy import Policy
+from .core.publickey import PublicKey
 from .core.weak import WeakChecks
 from .core.wire import decoded
 from .models import AccountKey
+from .moduli import shared_with_stored
 
 
 def policy_for(account: SftpAccount) -> Policy:
@@ -19,7 +21,12 @@ def policy_for(account: SftpAccount) -> Policy:
     save of other keys is held up by them.
     """
     known = frozenset(blob for key in account.keys.all() if (blob := _blob(key)))
-    return Policy(minimum_rsa_bits=settings.RSA_MINIMUM_BITS, weak=WeakChecks(blocklist()), known=known)
+    weak = WeakChecks(blocklist())
+
+    def new(key: PublicKey) -> tuple[Problem, ...]:
+        return weak(key) or shared_with_stored(key)
+
+    return Policy(minimum_rsa_bits=settings.RSA_MINIMUM_BITS, weak=new, known=known)
 
 
 def thorough_policy_now() -> Policy:

@@ -122,13 +122,14 @@ def _push(file: KeyFile, token: str) -> Push:
 
 def _bring(files: HostFiles, file: KeyFile, content: bytes) -> Outcome:
     name = paths.username(file.account.username)
-    _clear_retired_names(files, file.account)
-    provision.home_make(files, name)
+    _clear_retired_names(files, file)
     path = paths.key_file(name)
     there = _there(files, path)
+    # First: the database may not even know the account's name any more, and a home under another would be in the way.
+    _look_for_newer(files, path, file, there)
+    provision.home_make(files, name)
     if there == content:
         return Outcome.UNCHANGED
-    _look_for_newer(files, path, file, there)
     _written(files, path, content)
     return Outcome.WRITTEN
 
@@ -174,14 +175,22 @@ def _written(files: HostFiles, path: paths.HostPath, content: bytes) -> None:
         raise ReadBackDiffers("The host answered, but the file read back is not what was written. We try again.")
 
 
-def _clear_retired_names(files: HostFiles, account: SftpAccount) -> None:
+def _clear_retired_names(files: HostFiles, file: KeyFile) -> None:
     """A renamed account: the old name's keys go first, then its home takes the new name."""
+    account = file.account
     # Renamed after we read the account: the name we know it by is retired by now, and the next push clears it.
     for retired in RetiredUsername.objects.filter(account=account, cleared=None).exclude(username=account.username):
-        provision.keys_remove(files, paths.username(retired.username))
+        _closed(files, paths.key_file(paths.username(retired.username)), file)
         provision.home_rename(files, paths.username(retired.username), paths.username(account.username))
         retired.cleared = timezone.now()
         retired.save(update_fields=["cleared"])
+
+
+def _closed(files: HostFiles, path: paths.HostPath, file: KeyFile) -> None:
+    """Leaves no key under a name, but our stamp: a database from before the rename must not find the place empty."""
+    _look_for_newer(files, path, file, _there(files, path))
+    files.make_directory(paths.keys_directory())
+    _written(files, path, authorized_keys.render((), stamp_for(file)))
 
 
 def _failed(file: KeyFile, token: str, code: str, reason: str) -> Push:

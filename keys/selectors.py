@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from celery.schedules import ParseException
 from django.conf import settings
-from django.db.models import Max, Min, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
@@ -21,7 +21,7 @@ from .core.authorized_keys import Entry, Stamp
 from .core.errors import KeyProblem
 from .core.publickey import PublicKey
 from .core.restrictions import Network, Restrictions, combined, end_of_day
-from .models import AccountKey, KeyFile, KeySet, LostKey, PropagationRun
+from .models import AccountKey, KeyFile, KeySet, LostKey, PropagationRun, SharedKeyRequest
 
 logger = logging.getLogger(__name__)
 
@@ -102,9 +102,13 @@ def stamp_for(file: KeyFile) -> Stamp:
 
 
 def is_known(file: KeyFile, stamp: Stamp) -> bool:
-    """Whether the set with this stamp was ever the account's, as far as this database knows."""
+    """Whether this database knows the set with this stamp.
+
+    Nearly always as the account's own; as another's where the account has taken over a name that was given up.
+    """
+    sets = KeySet.objects.filter(version=stamp.version, token=stamp.token)
     forgiven = stamp.token == file.forgiven_token
-    return forgiven or KeySet.objects.filter(account=file.account, version=stamp.version, token=stamp.token).exists()
+    return forgiven or sets.filter(account=file.account).exists() or sets.exists()
 
 
 def sign_ins_of(account: SftpAccount) -> QuerySet[SignIn]:
@@ -170,6 +174,26 @@ def sharers_of(fingerprints: Iterable[str]) -> dict[str, list[AccountKey | LostK
     for lost in LostKey.objects.filter(fingerprint__in=found).select_related("account__district"):
         found[lost.fingerprint].append(lost)
     return found
+
+
+def lost_elsewhere() -> QuerySet[AccountKey]:
+    """Keys that another district has reported lost and that still let somebody in, the newest loss first.
+
+    Not those that staff have allowed since. Each with `lost_at` and `lost_by`, the name of that district.
+    """
+    lost = LostKey.objects.filter(fingerprint=OuterRef("fingerprint")).exclude(account=OuterRef("account"))
+    keys = AccountKey.objects.filter(disabled=None).exclude(account__district__state=District.State.CLOSED)
+    keys = keys.annotate(
+        lost_at=Subquery(lost.values("at")[:1]), lost_by=Subquery(lost.values("account__district__name")[:1])
+    )
+    allowed = SharedKeyRequest.objects.filter(
+        account=OuterRef("account"),
+        fingerprint=OuterRef("fingerprint"),
+        state=SharedKeyRequest.State.ALLOWED,
+        decided__gt=OuterRef("lost_at"),
+    )
+    keys = keys.filter(lost_at__isnull=False).exclude(Exists(allowed))
+    return keys.select_related("account__district").order_by("-lost_at", "pk")
 
 
 def troubled_keys() -> QuerySet[AccountKey]:

@@ -1,6 +1,7 @@
 """Celery's handles on this package."""
 
 from celery import shared_task
+from django.utils import timezone
 
 from . import nightly, propagation
 
@@ -31,8 +32,8 @@ def sweep() -> None:
 
 @shared_task(name="keys.judge")
 def judge() -> None:
-    """Judges every stored key by today's rules."""
-    for account_pk in nightly.judge_all():
+    """Judges every stored key by today's rules; begun again after a killed worker, those that it had not come to."""
+    for account_pk in nightly.judge_all(since=timezone.now() - nightly.SAME_NIGHT):
         propagation.push_one(account_pk)
 
 

@@ -1,12 +1,15 @@
 """Pages that show keys and uploads together, and the frame around every page."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
+from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
+from django.views.defaults import bad_request
 
 from accounts.access import district_for, districts_of
 from accounts.core.roles import Tool
@@ -15,7 +18,11 @@ from ingest import selectors as ingest
 from ingest import wording
 from keys import selectors as keys
 from keys.models import KeyFile
+from keys.views.technical_settings import verdict_too_long
 
+TOO_MUCH = (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent)
+# 64 MiB: whoever sends more is not somebody who pasted the wrong file.
+BLOCK, MOST_BLOCKS = 64 * 1024, 1024
 # The left rail of staff: label, address, icon, the tool that must be readable.
 STAFF_RAIL = (
     ("Ingest history", "ingest_history", "inbox-arrow-down", Tool.INGEST_HISTORY),
@@ -89,6 +96,26 @@ def _rail(request: HttpRequest, person: User, here: District | None) -> list[Rai
 
 def _is_here(path: str, address: str, view: str) -> bool:
     return path == address if view == "district_home" else path.startswith(address)
+
+
+def _read_to_the_end(request: HttpRequest) -> None:
+    """Reads what a browser is still sending, and forgets it: one that is cut off shows no answer at all."""
+    with suppress(UnreadablePostError):  # it went away itself
+        for _ in range(MOST_BLOCKS):
+            if not request.read(BLOCK):
+                return
+
+
+def not_understood(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """What the web framework would not read: for too long a text or too many fields, how to mend it."""
+    if not isinstance(exception, TOO_MUCH):
+        return bad_request(request, exception)
+    _read_to_the_end(request)
+    is_too_long, place = isinstance(exception, RequestDataTooBig), request.resolver_match
+    if is_too_long and place and place.url_name == "technical_settings_check":
+        return verdict_too_long(request)
+    told = {"is_too_long": is_too_long, "most": settings.DATA_UPLOAD_MAX_MEMORY_SIZE}
+    return render(request, "413.html", told, status=413)
 
 
 @require_safe

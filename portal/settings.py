@@ -3,6 +3,7 @@
 import contextlib
 import secrets
 import stat
+import sys
 from pathlib import Path
 
 import environ
@@ -33,7 +34,10 @@ def _kept_secret(path: Path) -> str:
     return path.read_text(encoding="ascii").strip()
 
 
-SECRET_KEY = env.str("SECRET_KEY", default="") or _kept_secret(DATA_DIR / "secret-key")
+try:
+    SECRET_KEY = env.str("SECRET_KEY", default="") or _kept_secret(DATA_DIR / "secret-key")
+except OSError as error:
+    sys.exit(f"DATA_DIR cannot be used ({error}). Set it to a directory that this program may make and write in.")
 
 # --- Where people and programs reach us --------------------------------------------------------------------------
 DEBUG = env.bool("DEBUG", default=False)
@@ -118,7 +122,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     # Deny by default: a view opens itself to signed-out visitors with @login_not_required, or not at all.
-    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "accounts.middleware.SignInFirst",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
@@ -143,6 +147,7 @@ TEMPLATES = [
     }
 ]
 FORM_RENDERER = "portal.forms.Renderer"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "portal.reports.Filter"
 DJANGO_TABLES2_TEMPLATE = "django_tables2/portal.html"
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = env.str("TIME_ZONE", default="America/New_York")

@@ -7,6 +7,7 @@ from ingest import views as ingest
 
 from . import health, pages
 
+handler400 = "portal.pages.not_understood"
 urlpatterns = [
     path("", pages.home, name="home"),
     path("healthz", health.healthz, name="healthz"),

@@ -5,6 +5,13 @@ document.documentElement.classList.add("scripted");
 
 const PRIVATE_KEY = /PuTTY-User-Key-File-|Private-(Lines|MAC|Hash):|Proc-Type:|DEK-Info:|AGE-SECRET-KEY-/;
 const PRIVATE_PARTS = /BEGIN[A-Z0-9]*PRIVATEKEY|b3BlbnNzaC1rZXkt/;
+// DER, PKCS#12, and what OpenSSH, ssh.com, Dropbear and Java write: a file that is no text, and a private key.
+const PRIVATE_BYTES = new RegExp(
+  "^(?:openssh-key-v1\\0|\\x3f\\x6f\\xf9\\xeb|\\xfe\\xed\\xfe\\xed|\\xce\\xce\\xce\\xce|\\0\\0\\0[\\x07-\\x13](?:ssh-|ecdsa-sha2-)"
+  + "|0(?:[\\0-\\x80]|\\x81.|\\x82..|\\x83.{3}|\\x84.{4})(?:\\x02\\x01[\\0-\\x03][\\x02\\x040]"
+  + "|0(?:[\\0-\\x80]|\\x81.|\\x82..)\\x06[\\x09\\x0a]\\x2a\\x86\\x48\\x86\\xf7\\x0d\\x01[\\x05\\x0c]))",
+  "s",
+);
 const MOST_BYTES = 100000;
 const announcer = document.getElementById("announcer");
 
@@ -52,6 +59,11 @@ function isPrivate(text) {
   return PRIVATE_KEY.test(text) || PRIVATE_PARTS.test(squeezed);
 }
 
+// As keys.core.formats.private_bytes.is_private, only broader.
+function isPrivateFile(bytes) {
+  return PRIVATE_BYTES.test(String.fromCharCode(...bytes.subarray(0, 64)));
+}
+
 function warn(message) {
   if (!alarm) return;
   alarm.hidden = !message;
@@ -74,9 +86,10 @@ function textFrom(bytes) {
 // Puts a file into the box, or says why not.
 async function refused(file) {
   if (file.size > MOST_BYTES) return "This file is too large for a public key. Choose the file that ends in .pub.";
-  const text = textFrom(new Uint8Array(await file.arrayBuffer()));
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const text = textFrom(bytes);
   // A private key chosen by mistake is never put into the page, so it cannot be sent.
-  if (isPrivate(text)) return alarm.dataset.privateFile;
+  if (isPrivateFile(bytes) || isPrivate(text)) return alarm.dataset.privateFile;
   if (text.includes("\0")) return "This is not a text file. Choose the file that ends in .pub.";
   box.value = `${box.value.trimEnd()}\n${text.trim()}\n`.trimStart();
   return "";
@@ -97,6 +110,25 @@ async function takeAll(files) {
     box.focus();
   }
   if (trouble) warn(files.length === 1 ? trouble : `${files[taken.length].name}: ${trouble}`);
+}
+
+// The first verdict brings itself and Save into sight; later nothing moves by itself.
+let isFirst = true;
+
+function judged() {
+  number();
+  if (isFirst) verdict.firstElementChild.scrollIntoView({ block: "nearest", behavior: "instant" });
+  isFirst = false;
+}
+
+// In place of a verdict.
+function unjudged(sentence) {
+  const told = document.createElement("p");
+  told.className = "verdict-head tone-act";
+  told.textContent = sentence;
+  verdict.replaceChildren(told);
+  document.getElementById("save-note")?.replaceChildren();
+  judged();
 }
 
 // The numbers beside the lines, marked as the verdict or the last Save found them.
@@ -122,7 +154,6 @@ if (box && !box.readOnly) {
     const found = isPrivate(box.value);
     warn(found ? alarm.dataset.privateKey : "");
     if (found) verdict.replaceChildren();
-    document.querySelector(".savebar")?.classList.add("savebar-near");
     number();
   });
   box.addEventListener("scroll", () => { gutter.scrollTop = box.scrollTop; });
@@ -138,8 +169,12 @@ if (box && !box.readOnly) {
     if (isPrivate(box.value)) event.preventDefault();
   });
   document.addEventListener("htmx:afterSettle", (event) => {
-    if (event.detail.target === verdict) number();
+    if (event.detail.target === verdict) judged();
   });
+  // No verdict came: the last one is about another text.
+  for (const failure of ["htmx:responseError", "htmx:sendError"]) {
+    box.addEventListener(failure, () => unjudged("The box could not be checked just now. Copy what you typed before you save."));
+  }
   document.querySelector("[data-choose]").addEventListener("click", () => chooser.click());
   chooser.addEventListener("change", () => {
     const files = [...chooser.files];
@@ -156,6 +191,10 @@ if (box && !box.readOnly) {
   });
   number();
 }
+
+// A page that came in answer to the password stands under the address that asked for it: give it its own.
+const ownAddress = document.querySelector("[data-own-address]")?.action;
+if (ownAddress && ownAddress !== location.href.split(/[?#]/)[0]) history.replaceState(null, "", ownAddress);
 
 // A link to a problem goes to its line in the box.
 document.addEventListener("click", (event) => {
@@ -208,7 +247,8 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   if (xhr.responseURL && new URL(xhr.responseURL).pathname !== asked) {
     // Signed out meanwhile: what came is the sign-in page. Load it as a page of its own, unless somebody is typing.
     event.detail.shouldSwap = false;
-    if (target !== verdict) location.reload();
+    if (target === verdict) unjudged("You have been signed out. Save asks you to sign in, and what you typed is kept.");
+    else if (!box || box.value === box.defaultValue) location.reload();
     return;
   }
   // Nothing new: leave the page alone, with what is selected or folded open in it. Only a verdict is always new.

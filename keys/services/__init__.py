@@ -1,6 +1,7 @@
 """What people want of keys, written down: one transaction each, a nudge on commit. `propagation` does it."""
 
-from .guards import KeyElsewhere, LastKey, ReasonMissing, is_staff, refusal, today_in
+from .guards import KeyElsewhere, ReasonMissing, is_staff, refusal, today_in
+from .openings import ShutOut, opening_without, shut_out
 from .running import HOURLY_CHOICES, NothingToSettle, hourly_set, older_set_keep, propagation_want, run_want
 from .saving import Difference, PasteRefused, StaleSet, keys_read, keys_save
 from .sharing import AlreadyDecided, reopened_keys_check, shared_key_decide
@@ -26,11 +27,11 @@ __all__ = [
     "FieldsRefused",
     "KeyElsewhere",
     "KeyGone",
-    "LastKey",
     "NothingToSettle",
     "OneKeyWanted",
     "PasteRefused",
     "ReasonMissing",
+    "ShutOut",
     "StaleSet",
     "account_networks_set",
     "hourly_set",
@@ -42,10 +43,12 @@ __all__ = [
     "keys_read",
     "keys_save",
     "older_set_keep",
+    "opening_without",
     "propagation_want",
     "refusal",
     "reopened_keys_check",
     "run_want",
     "shared_key_decide",
+    "shut_out",
     "today_in",
 ]

@@ -27,17 +27,6 @@ class ReasonMissing(Exception):
     """Staff change a district's keys only with a reason, which the district sees. Nothing was stored."""
 
 
-class LastKey(Exception):
-    """No key that works would be left, and the user name was not typed to confirm it. Nothing was stored.
-
-    `tried` says whether something else was typed.
-    """
-
-    def __init__(self, tried: bool) -> None:
-        super().__init__("No key that works would be left.")
-        self.tried = tried
-
-
 class KeyElsewhere(Exception):
     """Another account has one of these keys, or it was reported lost. Nothing was stored; staff have been told.
 
@@ -71,15 +60,6 @@ def reason_given(account: SftpAccount, by: By) -> None:
 def today_in(district: District) -> date:
     """The calendar day in the district's time zone."""
     return timezone.now().astimezone(ZoneInfo(district.time_zone)).date()
-
-
-def confirm_last_key(account: SftpAccount, staying: Iterable[AccountKey], is_adding: bool, confirmed: str) -> None:
-    """Raises LastKey if a set that works would become one that does not, unless the user name was typed."""
-    today = today_in(account.district)
-    works_now = any(key.is_usable(today) for key in account.keys.all())
-    works_then = is_adding or any(key.is_usable(today) for key in staying)
-    if works_now and not works_then and confirmed.strip().casefold() != account.username.casefold():
-        raise LastKey(tried=bool(confirmed.strip()))
 
 
 def sharing_checked(account: SftpAccount, keys: Iterable[PublicKey], by: By) -> None:

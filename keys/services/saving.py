@@ -12,10 +12,11 @@ from ..core.parse import Paste, parse_paste
 from ..core.publickey import PublicKey
 from ..models import AccountKey, KeySet
 from ..policy import policy_for
-from ..selectors import keys_of
+from ..selectors import keys_of, networks_of
 from ..sets import By, Change, Fact, file_locked, set_make
 from ..tasks import propagate_account
-from .guards import TakenMeanwhile, confirm_last_key, not_taken_meanwhile, reason_given, sharing_checked
+from .guards import TakenMeanwhile, not_taken_meanwhile, reason_given, sharing_checked
+from .openings import Opening, opening_confirmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,8 @@ def keys_save(
 ) -> tuple[Difference, Paste]:
     """Replaces the account's keys by those of the pasted text: all of them, or none and an exception.
 
-    `seen_version` is the version of the set the form showed; `confirmed` the account's user name, typed, where no key
-    that works would be left. Raises PasteRefused, StaleSet, ReasonMissing, LastKey or KeyElsewhere.
+    `seen_version` is the version of the set the form showed; `confirmed` the account's user name, typed, where
+    everybody would be shut out. Raises PasteRefused, StaleSet, ReasonMissing, ShutOut or KeyElsewhere.
     """
     paste = keys_read(account, text)
     reason_given(account, by)
@@ -87,8 +88,9 @@ def _save(account: SftpAccount, paste: Paste, seen_version: int, by: By, confirm
         raise StaleSet(file.version, difference)
     if [key.line() for key in paste.keys] == [key.line() for key in before.values()]:
         return difference
-    staying = [before[key.fingerprint] for key in paste.keys if key.fingerprint in before]
-    confirm_last_key(account, staying, bool(difference.added), confirmed)
+    staying = tuple(before[key.fingerprint] for key in paste.keys if key.fingerprint in before)
+    then = Opening(staying, networks_of(file.networks), is_adding=bool(difference.added))
+    opening_confirmed(account, then, confirmed)
     # Told before the rows are changed: they know what a key was called.
     change = _change(difference, before)
     _replace(account, paste.keys, before, by)

@@ -4,18 +4,21 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts import audit, notices
-from accounts.models import AuditEntry, District, SftpAccount, User
+from accounts.models import SftpAccount, User
 from accounts.nudge import nudge
 
 from ..models import HELD_BACK, AccountKey, KeyFile, KeySet, SharedKeyRequest
 from ..sets import PORTAL, Change, Fact, file_locked, set_make
 from ..tasks import propagate_account
 from .guards import ReasonMissing, staff_ask, taken, today_in
+from .openings import opening_confirmed, opening_without
 
 HELD_REASON = (
     "This key is in use somewhere else or was reported lost. Our support looks at it; until they allow it, "
     "it does not work here."
 )
+
+DECLINED_REASON = "Our support does not allow this key here, since it is in use somewhere else too. Their reason:"
 
 
 class AlreadyDecided(Exception):
@@ -26,10 +29,8 @@ class AlreadyDecided(Exception):
 def reopened_keys_check(account: SftpAccount) -> None:
     """Disables keys that another account took or lost while this one's district was closed, and asks staff.
 
-    To be called after each change of the account; nothing if its district was not closed until now.
+    To be called when it is closed no longer.
     """
-    if not _is_reopened(account):
-        return
     file = file_locked(account)
     keys = list(account.keys.exclude(mark_code=HELD_BACK))
     found = taken(account, [key.fingerprint for key in keys])
@@ -37,9 +38,7 @@ def reopened_keys_check(account: SftpAccount) -> None:
     if not held:
         return
     for key in held:
-        key.marked = key.disabled = timezone.now()
-        key.mark_code, key.mark_reason, key.disable_on = HELD_BACK, HELD_REASON, today_in(account.district)
-        key.save(update_fields=["marked", "disabled", "mark_code", "mark_reason", "disable_on"])
+        _held_back(key, HELD_REASON)
     staff_ask(account, held, PORTAL, is_reopened=True)
     change = Change(changed=tuple(Fact.of_row(key, f"disabled: {HELD_REASON}") for key in held))
     made = set_make(file, KeySet.Cause.DISABLED, PORTAL, change)
@@ -47,14 +46,6 @@ def reopened_keys_check(account: SftpAccount) -> None:
     told = {"account": account, "keys": held}
     notices.notice_send("key-disabled", to, told, about=f"held-back-{made.pk}", district=account.district)
     nudge(propagate_account, account.pk)
-
-
-def _is_reopened(account: SftpAccount) -> bool:
-    """Whether the last thing that happened to the district is that it was closed no longer."""
-    log = AuditEntry.objects.filter(district=account.district.slug, action__startswith="district ")
-    last = log.first()
-    is_open = account.district.state != District.State.CLOSED
-    return is_open and last is not None and last.details.get("from") == District.State.CLOSED
 
 
 @transaction.atomic
@@ -65,15 +56,20 @@ def shared_key_decide(
     reason: str,
     actor: User,
     seen: str = SharedKeyRequest.State.WAITING,
+    confirmed: str = "",
 ) -> None:
     """Allows or declines, with a reason the district reads. `seen` is the state the form showed.
 
-    Raises ReasonMissing, or AlreadyDecided if the state is another by now or would stay the same.
+    A key that the district has saved is disabled when it is declined, and works again when it is allowed. Raises
+    ReasonMissing, AlreadyDecided if the state is another by now or would stay the same, or ShutOut.
     """
     if not reason.strip():
         raise ReasonMissing
     # First, as every other change of an account's keys does: nobody then waits for two locks crosswise.
     file = file_locked(request.account)
+    key = _key_of(request)
+    if key is not None and not allow:
+        opening_confirmed(request.account, opening_without(request.account, key), confirmed)
     state = SharedKeyRequest.State.ALLOWED if allow else SharedKeyRequest.State.DECLINED
     told = {"state": state, "decided_by": actor, "decided": timezone.now(), "reason": reason.strip()[:400]}
     rows = SharedKeyRequest.objects.filter(pk=request.pk, state=seen).exclude(state=state)
@@ -90,19 +86,44 @@ def shared_key_decide(
     )
     about = f"shared-key-{request.pk}-{request.decided:%Y%m%d%H%M%S%f}"
     to = notices.administrators_of(district)
-    context = {"request": request, "is_enabled": allow and _enabled(request, file)}
+    context = {
+        "request": request,
+        "is_enabled": allow and key is not None and _enabled(key, file),
+        "is_disabled": not allow and key is not None and _disabled(key, file, request.reason),
+    }
     notices.notice_send("shared-key-decided", to, context, about=about, district=district)
 
 
-def _enabled(request: SharedKeyRequest, file: KeyFile) -> bool:
-    """Lets a key work again that was held back; whether there was one."""
-    account = request.account
-    key = AccountKey.objects.filter(account=account, fingerprint=request.fingerprint, mark_code=HELD_BACK).first()
-    if key is None:
+def _key_of(request: SharedKeyRequest) -> AccountKey | None:
+    """The key it is about, if the district has it saved."""
+    return AccountKey.objects.filter(account=request.account, fingerprint=request.fingerprint).first()
+
+
+def _enabled(key: AccountKey, file: KeyFile) -> bool:
+    """Lets a key work again that was held back; whether it was."""
+    if key.mark_code != HELD_BACK:
         return False
     key.marked = key.disabled = key.disable_on = None
     key.mark_code = key.mark_reason = ""
     key.save(update_fields=["marked", "disabled", "mark_code", "mark_reason", "disable_on"])
     set_make(file, KeySet.Cause.ENABLED, PORTAL, Change(changed=(Fact.of_row(key, "works again"),)))
-    nudge(propagate_account, account.pk)
+    nudge(propagate_account, key.account_id)
     return True
+
+
+def _disabled(key: AccountKey, file: KeyFile, reason: str) -> bool:
+    """Holds a key back; whether it worked until now."""
+    was_working = key.disabled is None
+    _held_back(key, f"{DECLINED_REASON} {reason}")
+    if was_working:
+        told = Fact.of_row(key, f"disabled: {key.mark_reason}")
+        set_make(file, KeySet.Cause.DISABLED, PORTAL, Change(changed=(told,)))
+        nudge(propagate_account, key.account_id)
+    return was_working
+
+
+def _held_back(key: AccountKey, reason: str) -> None:
+    key.marked = now = timezone.now()
+    key.disabled = key.disabled or now
+    key.mark_code, key.mark_reason, key.disable_on = HELD_BACK, reason[:400], today_in(key.account.district)
+    key.save(update_fields=["marked", "disabled", "mark_code", "mark_reason", "disable_on"])

@@ -10,8 +10,8 @@ from accounts import notices
 from accounts.models import District, SftpAccount
 from accounts.nudge import nudge
 
-from ..core.characters import comment_from
-from ..core.errors import Problem, Refusal
+from ..core.characters import COMMENT_LENGTH, comment_from, tidy
+from ..core.errors import Note, Problem, Refusal
 from ..core.parse import Paste
 from ..core.publickey import PublicKey
 from ..core.restrictions import Network, ReadNetworks, combined, networks_from
@@ -23,12 +23,12 @@ from ..tasks import propagate_account
 from .guards import (
     DECIDING,
     TakenMeanwhile,
-    confirm_last_key,
     not_taken_meanwhile,
     reason_given,
     sharing_checked,
     today_in,
 )
+from .openings import Opening, left_out, opening_confirmed, opening_of, opening_without
 from .saving import PasteRefused, keys_read, row_of
 
 # How long a replaced key may stay after the first good sign-in of the new one, in days.
@@ -55,11 +55,14 @@ class Edited:
     notes: tuple[Problem, ...] = ()
 
 
-def key_edit(key: AccountKey, *, comment: str, expires_on: date | None, networks: str, by: By) -> Edited:
-    """Sets a key's name, last day and source networks. Raises FieldsRefused, ReasonMissing or KeyGone."""
+def key_edit(
+    key: AccountKey, *, comment: str, expires_on: date | None, networks: str, by: By, confirmed: str = ""
+) -> Edited:
+    """Sets a key's name, last day and source networks. Raises FieldsRefused, ReasonMissing, ShutOut or KeyGone."""
     account = key.account
     reason_given(account, by)
     read = _networks_of_key(account, networks)
+    notes = _name_notes(comment) + read.notes
     if expires_on not in (None, key.expires_on):
         _day_checked(expires_on, today_in(account.district))
     new: dict[str, object] = {
@@ -70,15 +73,23 @@ def key_edit(key: AccountKey, *, comment: str, expires_on: date | None, networks
     with transaction.atomic():
         file, row = _locked(key)
         if all(getattr(row, name) == value for name, value in new.items()):
-            return Edited(None, read.notes)
+            return Edited(None, notes)
         told = _told(row, new, read.networks)
         for name, value in new.items():
             setattr(row, name, value)
         row.reminded = None
+        now = opening_of(account)
+        then = Opening(tuple(row if one == row else one for one in now.keys), now.networks)
+        opening_confirmed(account, then, confirmed)
+        notes += left_out(account, then)
         row.save(update_fields=[*new, "reminded"])
         made = set_make(file, KeySet.Cause.RESTRICTED, by, Change(changed=(Fact.of_row(row, told),)))
         nudge(propagate_account, account.pk)
-    return Edited(made, read.notes)
+    return Edited(made, notes)
+
+
+def _name_notes(comment: str) -> tuple[Problem, ...]:
+    return (Note.COMMENT_SHORTENED.problem(most=COMMENT_LENGTH),) if len(tidy(comment)) > COMMENT_LENGTH else ()
 
 
 def _day_checked(day: date, today: date) -> None:
@@ -126,8 +137,8 @@ def _told(row: AccountKey, new: dict[str, object], networks: tuple[Network, ...]
     return "; ".join(told)
 
 
-def account_networks_set(account: SftpAccount, networks: str, *, by: By) -> Edited:
-    """Sets the source networks of all keys of the account. Raises FieldsRefused or ReasonMissing."""
+def account_networks_set(account: SftpAccount, networks: str, *, by: By, confirmed: str = "") -> Edited:
+    """Sets the source networks of all keys of the account. Raises FieldsRefused, ReasonMissing or ShutOut."""
     reason_given(account, by)
     read = networks_from(networks)
     apart = [key for key in account.keys.all() if combined(read.networks, networks_of(key.networks)) is None]
@@ -139,12 +150,15 @@ def account_networks_set(account: SftpAccount, networks: str, *, by: By) -> Edit
         new = _texts(read.networks)
         if new == file.networks:
             return Edited(None, read.notes)
+        then = Opening(tuple(account.keys.all()), read.networks)
+        opening_confirmed(account, then, confirmed)
+        notes = read.notes + left_out(account, then)
         file.networks = new
         file.save(update_fields=["networks"])
         told = f"all keys work from {', '.join(new) or 'any address'}"
         made = set_make(file, KeySet.Cause.NETWORKS, by, Change(changed=(Fact("", "", "", told),)))
         nudge(propagate_account, account.pk)
-    return Edited(made, read.notes)
+    return Edited(made, notes)
 
 
 def _apart_from(keys: list[AccountKey]) -> Problem:
@@ -161,7 +175,8 @@ def _apart_from(keys: list[AccountKey]) -> Problem:
 def key_replace(key: AccountKey, text: str, *, days: int, by: By) -> KeySet:
     """Adds the one key of a paste in place of `key`, which stays `days` days after the new one's first good sign-in.
 
-    Source networks go over to the new key; its own name stays if it has one. Raises PasteRefused, OneKeyWanted,
+    Source networks go over to the new key; its own name stays if it has one. Nobody is shut out by it, since the old
+    key goes only after a sign-in with the new one. Raises PasteRefused, OneKeyWanted,
     ReasonMissing, KeyElsewhere or KeyGone.
     """
     account = key.account
@@ -206,14 +221,14 @@ def _the_one(account: SftpAccount, text: str) -> PublicKey:
 
 
 def key_remove(key: AccountKey, *, by: By, confirmed: str = "") -> KeySet:
-    """Takes one key out of its set. Raises ReasonMissing, LastKey or KeyGone."""
+    """Takes one key out of its set. Raises ReasonMissing, ShutOut or KeyGone."""
     return _removed(key, KeySet.Cause.REMOVED, by, confirmed, lambda made, row: None)
 
 
 def key_lost(key: AccountKey, *, by: By, confirmed: str = "") -> KeySet:
     """Takes out the key of a lost computer for ever. The host ends its open sessions when it sees its line gone.
 
-    Staff are told where other districts have the same key. Raises ReasonMissing, LastKey or KeyGone.
+    Staff are told where other districts have the same key. Raises ReasonMissing, ShutOut or KeyGone.
     """
     return _removed(key, KeySet.Cause.LOST, by, confirmed, _remember_lost)
 
@@ -225,7 +240,7 @@ def _removed(
     reason_given(account, by)
     with transaction.atomic():
         file, row = _locked(key)
-        confirm_last_key(account, account.keys.exclude(pk=row.pk), False, confirmed)
+        opening_confirmed(account, opening_without(account, row), confirmed)
         fact = Fact.of_row(row)
         made = set_make(file, cause, by, Change(removed=(fact,)))
         also(made, row)

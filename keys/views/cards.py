@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from django.utils import timezone
+from django.utils.text import Truncator
 
 from accounts.models import District, SftpAccount
 
@@ -119,7 +120,7 @@ def _ends_soon(key: AccountKey, today: date) -> bool:
 
 
 def _is_being_replaced(key: AccountKey) -> bool:
-    return bool(key.retires or key.replaced_by.all())
+    return bool(key.replaced_by.all())
 
 
 def expiry_told(expires_on: date | None, today: date) -> str:
@@ -145,18 +146,18 @@ def _warnings(key: AccountKey) -> Iterator[str]:
 
 def _replacement_told(key: AccountKey) -> Iterator[str]:
     for new in key.replaced_by.all():
-        if key.retires:
-            yield f"Replaced by {name_of(new)}, which has signed in. This one retires on {_day_of(key.retires)}."
+        if new.retires_old:
+            yield f"Replaced by {name_of(new)}, which has signed in. This one retires on {_day_of(new.retires_old)}."
         else:
             days = counted(new.retire_after or 0)
             yield f"Being replaced by {name_of(new)}. This one retires {days} after the first sign-in with that one."
-    if key.replaces and not key.replaces.retires:
+    if key.replaces and not key.retires_old:
         yield f"It takes the place of {name_of(key.replaces)}. Sign in with it once, and that one can go."
 
 
 def name_of(key: AccountKey) -> str:
-    """What people call a key: its name, else its fingerprint."""
-    return key.comment or key.fingerprint
+    """What people call a key: the beginning of its name, else its fingerprint."""
+    return Truncator(key.comment).chars(80) or key.fingerprint
 
 
 def counted(days: int) -> str:

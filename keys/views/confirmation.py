@@ -1,6 +1,6 @@
 """What a page says after a change: exactly what is different now, and by when it counts. Shown once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.http import HttpRequest
@@ -26,7 +26,7 @@ def confirmation_of_save(difference: services.Difference, paste: Paste) -> Confi
         "kept": _plain(difference.kept),
         "renamed": [key for key in _plain(difference.renamed) if key["comment"]],
         "unnamed": [key for key in _plain(difference.renamed) if not key["comment"]],
-        "notes": _messages(paste.notes),
+        "notes": list(_placed(paste)),
         "is_same": difference.is_empty,
         "live_by": _live_by(),
     }
@@ -66,6 +66,15 @@ def _plain(keys: Iterable[PublicKey]) -> list[dict[str, str]]:
 
 def _messages(problems: Iterable[Problem]) -> list[str]:
     return [problem.message for problem in problems]
+
+
+def _placed(paste: Paste) -> Iterator[str]:
+    """The notes of a paste, each with the key it is about or with the line it stood at."""
+    keys = dict(zip(paste.lines, paste.keys, strict=True))
+    for note in paste.notes:
+        key = keys.get(note.line or 0)
+        place = f"Line {note.line}" if note.line else "The box"
+        yield f"{(key.comment or key.fingerprint) if key else place}: {note.message}"
 
 
 def _live_by() -> str:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+from django import forms
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -10,8 +11,9 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.core.roles import Right
-from accounts.fresh import fresh_sign_in
+from accounts.fresh import fresh_sign_in, typed_before
 from accounts.models import SftpAccount
+from accounts.signed_out import keeps_typed
 from hosts.models import SessionEnd
 
 from .. import selectors, services
@@ -19,11 +21,10 @@ from ..core.errors import Problem
 from ..core.parse import Paste
 from ..forms import EditForm, RemoveForm, ReplaceForm
 from ..models import AccountKey, KeyFile, KeySet, LostKey
-from ..services.guards import confirm_last_key
 from .cards import name_of
 from .confirmation import confirmation_of_change, confirmation_shown
 from .doors import by_person, is_vendors, key_page, lost_for
-from .technical_settings import elsewhere_told, problems_add, take_file
+from .technical_settings import elsewhere_told, problems_add, take_file, unfit_to_keep
 
 NOT_ONE = Problem(
     "one-key-wanted",
@@ -36,21 +37,27 @@ LOOK_FOR = timedelta(seconds=60)
 SKEW = timedelta(seconds=2)
 
 
+@keeps_typed(unfit_to_keep)
 @require_http_methods(["GET", "HEAD", "POST"])
 @key_page(Right.WRITE)
 def key_edit(request: HttpRequest, key: AccountKey) -> HttpResponse:
     """Name, last day and source networks."""
     shown = {"comment": key.comment, "expires_on": key.expires_on, "networks": "\n".join(key.networks)}
-    form = EditForm(_posted(request), initial=shown)
-    if form.is_valid():
+    form = EditForm(_typed(request), initial=shown, username=key.account.username)
+    if _is_sent(request, form):
         fresh_sign_in(request)
         if _edited(request, key, form):
             return _back(key.account)
     return _page(request, "keys/key_edit.html", key, form)
 
 
-def _posted(request: HttpRequest) -> Any:
-    return request.POST if request.method == "POST" else None
+def _typed(request: HttpRequest) -> Any:
+    """What the form holds: sent now, or typed before the password was asked for."""
+    return request.POST if request.method == "POST" else typed_before(request)
+
+
+def _is_sent(request: HttpRequest, form: forms.Form) -> bool:
+    return request.method == "POST" and form.is_valid()
 
 
 def _edited(request: HttpRequest, key: AccountKey, form: EditForm) -> bool:
@@ -58,6 +65,9 @@ def _edited(request: HttpRequest, key: AccountKey, form: EditForm) -> bool:
         edited = services.key_edit(key, **form.cleaned_data, by=by_person(request))
     except services.FieldsRefused as refused:
         problems_add(form, refused)
+        return False
+    except services.ShutOut as told:
+        form.refuse(told, key.account.username)
         return False
     confirmation_shown(request, key.account, confirmation_of_change(key.account, edited.made, edited.notes))
     return True
@@ -80,16 +90,17 @@ def _page(request: HttpRequest, template: str, key: AccountKey, form: Any, **tol
     return render(request, template, context, status=422 if form.errors or told.get("is_refused") else 200)
 
 
+@keeps_typed(unfit_to_keep)
 @require_http_methods(["GET", "HEAD", "POST"])
 @key_page(Right.ADD)
 def key_replace(request: HttpRequest, key: AccountKey) -> HttpResponse:
     """A new key in place of this one; both work until the new one has signed in."""
     if request.method == "POST":
         take_file(request)
-    form = ReplaceForm(_posted(request), is_vendors=is_vendors(request.user, key.account.district))
-    if not form.is_bound:
-        return _page(request, "keys/key_replace.html", key, form)
-    text = request.POST.get("authorized_keys", "")
+    form = ReplaceForm(_typed(request), is_vendors=is_vendors(request.user, key.account.district))
+    text = str(form.data.get("authorized_keys", ""))
+    if request.method != "POST":
+        return _page(request, "keys/key_replace.html", key, form, box={"text": text})
     try:
         paste = services.keys_read(key.account, text)
     except services.PasteRefused as refused:
@@ -125,62 +136,53 @@ def _replace_page(
     return _page(request, "keys/key_replace.html", key, form, box=box, is_refused=True)
 
 
+@keeps_typed(unfit_to_keep)
 @require_http_methods(["GET", "HEAD", "POST"])
 @key_page(Right.DELETE)
 def key_remove(request: HttpRequest, key: AccountKey) -> HttpResponse:
     """Takes one key away, after one question."""
     form = _remove_form(request, key)
-    if form.is_valid():
+    if _is_sent(request, form):
         fresh_sign_in(request)
         made = _removed(request, key, form, services.key_remove)
         if made:
             confirmation_shown(request, key.account, confirmation_of_change(key.account, made))
             return _back(key.account)
-    return _page(request, "keys/key_remove.html", key, form, is_last=_is_last(key))
+    return _page(request, "keys/key_remove.html", key, form)
 
 
+@keeps_typed(unfit_to_keep)
 @require_http_methods(["GET", "HEAD", "POST"])
 @key_page(Right.DELETE)
 def key_lost(request: HttpRequest, key: AccountKey) -> HttpResponse:
     """“This computer was lost”: the key goes at once and for ever, and the sessions it opened end."""
     form = _remove_form(request, key)
-    if form.is_valid():
+    if _is_sent(request, form):
         fresh_sign_in(request)
         made = _removed(request, key, form, services.key_lost)
         if made:
             return redirect("key_lost_told", slug=key.account.district.slug, pk=made.lost_keys.get().pk)
-    return _page(request, "keys/key_lost.html", key, form, is_last=_is_last(key))
+    return _page(request, "keys/key_lost.html", key, form)
 
 
 def _remove_form(request: HttpRequest, key: AccountKey) -> RemoveForm:
-    form = RemoveForm(_posted(request), is_vendors=is_vendors(request.user, key.account.district))
-    form.fields["confirmed"].label = f"Type {key.account.username} to confirm"
+    account = key.account
+    vendors = is_vendors(request.user, account.district)
+    form = RemoveForm(_typed(request), is_vendors=vendors, username=account.username)
+    form.warning = services.shut_out(account, services.opening_without(account, key))
+    if form.warning:
+        form.ask()
     return form
-
-
-def _is_last(key: AccountKey) -> bool:
-    """Whether no key that works would be left without this one."""
-    try:
-        confirm_last_key(key.account, key.account.keys.exclude(pk=key.pk), False, "")
-    except services.LastKey:
-        return True
-    return False
 
 
 def _removed(request: HttpRequest, key: AccountKey, form: RemoveForm, remove: Any) -> KeySet | None:
     confirmed = form.cleaned_data.get("confirmed", "")
     try:
         made: KeySet = remove(key, by=by_person(request, form.given_reason), confirmed=confirmed)
-    except services.LastKey as last_key:
-        form.add_error("confirmed", _not_confirmed(key, last_key))
+    except services.ShutOut as told:
+        form.refuse(told, key.account.username)
         return None
     return made
-
-
-def _not_confirmed(key: AccountKey, last_key: services.LastKey) -> str:
-    if last_key.tried:
-        return f"This is not the user name. Type {key.account.username} exactly as it stands here."
-    return f"Type {key.account.username}, because no key that works would be left."
 
 
 @require_safe

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.access import tool_for
 from accounts.core.roles import Right, Tool
-from accounts.fresh import fresh_sign_in
+from accounts.fresh import fresh_sign_in, typed_before
 from hosts.models import Host
 
 from .. import selectors, services
@@ -112,11 +112,12 @@ class Newer:
 @require_http_methods(["GET", "HEAD", "POST"])
 def propagation_newer(request: HttpRequest, pk: int) -> HttpResponse:
     """An account whose host has a newer set than the database: what is at stake, and “Keep the database's set”."""
-    right = Right.WRITE if request.method == "POST" else Right.READ
+    is_sent = request.method == "POST"
+    right = Right.WRITE if is_sent else Right.READ
     person = tool_for(request.user, Tool.PROPAGATION, right)
     file = get_object_or_404(KeyFile.objects.select_related("account__district", "account__host"), pk=pk)
-    form = KeepForm(request.POST if request.method == "POST" else None, is_vendors=True)
-    if form.is_valid():
+    form = KeepForm(request.POST if is_sent else typed_before(request), is_vendors=True)
+    if is_sent and form.is_valid():
         fresh_sign_in(request)
         return _kept(request, file, form.given_reason)
     if not file.found:

@@ -1,4 +1,4 @@
-"""Keys of all districts for the vendor's staff: which two districts share, which will be disabled, which to look at."""
+"""Keys of all districts for the vendor's staff: which two districts share, which were lost, which to look at."""
 
 from dataclasses import dataclass
 
@@ -23,11 +23,15 @@ LEAKING_TYPE = "ecdsa-sha2-nistp521"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A district's wish for a key that others have: `users` have it now, `losers` have reported it lost."""
+    """A district's wish for a key that others have: `users` have it now, `losers` have reported it lost.
+
+    `is_saved`: the district has it, and it works there.
+    """
 
     request: SharedKeyRequest
     users: tuple[AccountKey, ...]
     losers: tuple[LostKey, ...]
+    is_saved: bool
     form: DecisionForm
 
 
@@ -45,9 +49,13 @@ def staff_keys_decide(request: HttpRequest, pk: int) -> HttpResponse:
     form = _decision_form(asked, request)
     if not form.is_valid():
         return _page(request, person, form, asked)
-    is_allowed, seen = form.cleaned_data["decision"] == "allow", form.cleaned_data["seen"]
+    is_allowed = form.cleaned_data["decision"] == "allow"
+    said = {"reason": form.given_reason, "seen": form.cleaned_data["seen"], "confirmed": form.cleaned_data["confirmed"]}
     try:
-        services.shared_key_decide(asked, allow=is_allowed, reason=form.given_reason, actor=person, seen=seen)
+        services.shared_key_decide(asked, allow=is_allowed, actor=person, **said)
+    except services.ShutOut as told:
+        form.refuse(told, asked.account.username)
+        return _page(request, person, form, asked)
     except services.AlreadyDecided:
         messages.warning(request, "Somebody else has decided this in the meantime. Nothing was changed.")
     else:
@@ -58,7 +66,8 @@ def staff_keys_decide(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _decision_form(asked: SharedKeyRequest, request: HttpRequest | None = None) -> DecisionForm:
     posted = request.POST if request else None
-    form = DecisionForm(posted, is_vendors=True, auto_id=f"asked-{asked.pk}-%s", initial={"seen": asked.state})
+    ids, shown = f"asked-{asked.pk}-%s", {"seen": asked.state}
+    form = DecisionForm(posted, is_vendors=True, auto_id=ids, initial=shown, username=asked.account.username)
     form.fields["reason"].help_text = "The district reads it."
     return form
 
@@ -75,11 +84,14 @@ def _page(
     def asked(rows: list[SharedKeyRequest]) -> list[Asked]:
         return [_asked_one(row, sharers[row.fingerprint], form if row == refused else None) for row in rows]
 
+    lost = selectors.lost_elsewhere()
     troubled = selectors.troubled_keys()
     leaking = selectors.keys_of_type(LEAKING_TYPE)
     context = {
         "waiting": asked(waiting),
         "decided": asked(decided),
+        "lost": lost[:MOST_ROWS],
+        "lost_count": lost.count(),
         "troubled": troubled[:MOST_ROWS],
         "troubled_count": troubled.count(),
         "leaking": leaking[:MOST_ROWS],
@@ -97,5 +109,6 @@ def _asked_one(row: SharedKeyRequest, sharers: list[AccountKey | LostKey], form:
         request=row,
         users=tuple(one for one in others if isinstance(one, AccountKey)),
         losers=tuple(one for one in others if isinstance(one, LostKey)),
+        is_saved=any(isinstance(one, AccountKey) and not one.disabled for one in sharers if one not in others),
         form=form or _decision_form(row),
     )

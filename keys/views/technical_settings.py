@@ -3,18 +3,19 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import district_for
 from accounts.core.roles import Right, Tool
-from accounts.fresh import fresh_sign_in
+from accounts.fresh import fresh_sign_in, typed_before
 from accounts.models import District, SftpAccount
+from accounts.signed_out import keeps_typed
 
 from .. import selectors, services
-from ..core.characters import text_from
-from ..core.errors import Problem
+from ..core.errors import Problem, Refusal
+from ..core.files import pasted_from
 from ..core.parse import Paste, parse_paste
 from ..core.policy import Policy
 from ..forms import NetworksForm, TechnicalSettingsForm
@@ -38,21 +39,36 @@ class Box:
     problems: tuple[Problem, ...] = ()
     paste: Paste = field(default_factory=Paste)
     stale: services.Difference | None = None
-    last_key: services.LastKey | None = None
+    shut_out: services.ShutOut | None = None
 
 
+def unfit_to_keep(request: HttpRequest) -> str:
+    """Why what was typed may not wait until somebody has signed in; "" if it may. Chosen files are in it by then."""
+    take_file(request)
+    names = sorted(set(request.POST) - {"csrfmiddlewaretoken"})
+    paste = parse_paste("\n".join(request.POST[name] for name in names))
+    for reason in (Refusal.PRIVATE_KEY, Refusal.PASTE_TOO_LONG):
+        if told := next((problem for problem in paste.problems if problem.code == reason.code), None):
+            return told.message
+    return ""
+
+
+@keeps_typed(unfit_to_keep)
 @require_http_methods(["GET", "HEAD", "POST"])
 def technical_settings(request: HttpRequest, slug: str) -> HttpResponse:
     """The page, and its one Save."""
     if request.method == "POST":
         return _save(request, box_for(request.user, slug))
     district = district_for(request.user, slug, Tool.TECHNICAL_SETTINGS)
-    return _page(request, district, _form(request, district), _saved_box(district))
+    typed = typed_before(request)
+    if typed and not rights_shown(request.user, district)["may_save"]:
+        typed = None
+    box = Box(str(typed.get("authorized_keys", "")), typed["version"]) if typed else _saved_box(district)
+    return _page(request, district, _form(request, district, typed), box)
 
 
-def _form(request: HttpRequest, district: District) -> TechnicalSettingsForm:
-    posted = request.POST if request.method == "POST" else None
-    return TechnicalSettingsForm(posted, is_vendors=is_vendors(request.user, district))
+def _form(request: HttpRequest, district: District, typed: QueryDict | None) -> TechnicalSettingsForm:
+    return TechnicalSettingsForm(typed, is_vendors=is_vendors(request.user, district))
 
 
 def _saved_box(district: District) -> Box:
@@ -63,7 +79,8 @@ def _saved_box(district: District) -> Box:
 def _save(request: HttpRequest, district: District) -> HttpResponse:
     """Whatever may not be kept is answered first; only then is a sign-in asked for, which keeps the text meanwhile."""
     take_file(request)
-    text, form, account = request.POST.get("authorized_keys", ""), _form(request, district), district.sftp_account
+    text, account = request.POST.get("authorized_keys", ""), district.sftp_account
+    form = _form(request, district, request.POST)
     try:
         paste = services.keys_read(account, text)
     except services.PasteRefused as refused:
@@ -85,21 +102,21 @@ def take_file(request: HttpRequest) -> None:
     for file in chosen:
         # More than is ever read, in any encoding: the reader finds it too long by itself.
         if len(text) <= most:
-            text = f"{text.rstrip()}\n{text_from(file.read(4 * most + 4))}".lstrip()
+            text = f"{text.rstrip()}\n{pasted_from(file.read(4 * most + 4))}".lstrip()
     posted["authorized_keys"] = text
     request.POST = posted  # type: ignore[assignment]
 
 
 def _save_read(request: HttpRequest, district: District, form: TechnicalSettingsForm, paste: Paste) -> HttpResponse:
-    account, told = district.sftp_account, form.cleaned_data
-    text, version, confirmed = told["authorized_keys"], told["version"], told["confirmed"]
+    account, sent = district.sftp_account, form.cleaned_data
+    text, version, confirmed = sent["authorized_keys"], sent["version"], sent["confirmed"]
     by = by_person(request, form.given_reason)
     try:
         difference, paste = services.keys_save(account, text, seen_version=version, by=by, confirmed=confirmed)
     except services.StaleSet as stale:
         return _page(request, district, form, Box(text, stale.version, stale=stale.difference), status=409)
-    except services.LastKey as last_key:
-        return _page(request, district, form, Box(text, version, last_key=last_key), status=422)
+    except services.ShutOut as told:
+        return _page(request, district, form, Box(text, version, shut_out=told), status=422)
     except services.KeyElsewhere as elsewhere:
         box = Box(text, version, problems=elsewhere_told(elsewhere, paste), paste=paste)
         return _page(request, district, form, box, status=422)
@@ -149,7 +166,16 @@ def technical_settings_check(request: HttpRequest, slug: str) -> HttpResponse:
     """What the box would come to if it were saved now. Nothing is stored, nothing of a private key is shown again."""
     district = box_for(request.user, slug)
     paste = parse_paste(request.POST.get("authorized_keys", ""), policy_for(district.sftp_account))
-    return render(request, "keys/_verdict.html", {"paste": paste, "verdict": verdict_of(paste)})
+    context = {"paste": paste, "verdict": verdict_of(paste), "loose_notes": paste.loose_notes}
+    return render(request, "keys/_verdict.html", context)
+
+
+def verdict_too_long(request: HttpRequest) -> HttpResponse:
+    """The same for a text that is so long that the web framework would not even read it."""
+    length = int(request.META.get("CONTENT_LENGTH") or 0)
+    problem = Refusal.PASTE_TOO_LONG.problem(length=length, most=Policy().maximum_paste_bytes)
+    paste = Paste(problems=(problem,))
+    return render(request, "keys/_verdict.html", {"paste": paste, "verdict": ()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,14 +236,16 @@ def _steps(district: District, has_keys: bool, file: KeyFile, sign_ins: selector
     return generate, install, verify
 
 
+@keeps_typed(unfit_to_keep)
 @require_http_methods(["GET", "HEAD", "POST"])
 def technical_settings_networks(request: HttpRequest, slug: str) -> HttpResponse:
     """From where all keys of the account may sign in."""
     district = district_for(request.user, slug, Tool.TECHNICAL_SETTINGS, Right.WRITE)
     account = district.sftp_account
-    posted = request.POST if request.method == "POST" else None
-    form = NetworksForm(posted, initial={"networks": "\n".join(account.key_file.networks)})
-    if form.is_valid():
+    is_sent = request.method == "POST"
+    shown = {"networks": "\n".join(account.key_file.networks)}
+    form = NetworksForm(request.POST if is_sent else typed_before(request), initial=shown, username=account.username)
+    if is_sent and form.is_valid():
         fresh_sign_in(request)
         if _networks_saved(request, account, form):
             return redirect("technical_settings", slug=slug)
@@ -227,9 +255,12 @@ def technical_settings_networks(request: HttpRequest, slug: str) -> HttpResponse
 
 def _networks_saved(request: HttpRequest, account: SftpAccount, form: NetworksForm) -> bool:
     try:
-        edited = services.account_networks_set(account, form.cleaned_data["networks"], by=by_person(request))
+        edited = services.account_networks_set(account, **form.cleaned_data, by=by_person(request))
     except services.FieldsRefused as refused:
         problems_add(form, refused)
+        return False
+    except services.ShutOut as told:
+        form.refuse(told, account.username)
         return False
     confirmation_shown(request, account, confirmation_of_change(account, edited.made, edited.notes))
     return True

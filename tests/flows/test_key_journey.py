@@ -96,28 +96,51 @@ def test_a_stale_save_from_a_second_tab_is_refused_with_the_difference(
     assert portal.inside("key_file", slug=district)["version"] == before
 
 
+@pytest.mark.parametrize(
+    ("has_script", "told"),
+    [(True, "There is a private key in the box. It has not been sent."), (False, "Stop: that was a private key")],
+    ids=["with script", "without script"],
+)
 def test_a_private_key_is_refused_and_nowhere_repeated(
-    page: Page, portal: Portal, district: str, tmp_path: Path
+    browser: Browser, portal: Portal, district: str, tmp_path: Path, has_script: bool, told: str
 ) -> None:
     secret = new_pair(tmp_path / "secret").read_text()
+    context = browser.new_context(java_script_enabled=has_script)
+    page = context.new_page()
+    sign_in(page, portal, DANA, PASSWORD)
     settings_page(page, portal, district)
     page.get_by_label("authorized_keys").fill(secret)
     page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.get_by_text("private key").first).to_be_visible()
+    expect(page.get_by_text(told).first).to_be_visible()
     piece = secret.splitlines()[2]
     assert piece not in page.content()
-    for log in (portal.data_dir / "log").glob("*.log"):
+    logs = list((portal.data_dir / "log").glob("*.log"))
+    assert logs
+    for log in logs:
         assert piece not in log.read_text(errors="replace")
+    context.close()
+
+
+def _wait_for_sign_in(portal: Portal) -> None:
+    def has_come() -> bool:
+        return any(event["accepted"] for event in portal.inside("sign_ins", username=DOMAIN))
+
+    wait_for("a good sign-in is known", has_come)
 
 
 def test_a_removed_key_no_longer_works_after_the_next_propagation(
     page: Page, portal: Portal, district: str, key_pair: Path, tmp_path: Path
 ) -> None:
     other = new_pair(tmp_path / "replacement")
+    assert sftp(portal.door(DOMAIN, key_pair), "ls /").code == 0
+    _wait_for_sign_in(portal)
     settings_page(page, portal, district)
     page.get_by_label("authorized_keys").fill(other.with_suffix(".pub").read_text())
     page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.get_by_text("1 key").first).to_be_visible()
+    expect(page.get_by_text("No key that has ever signed in would be left.")).to_be_visible()
+    page.get_by_label(f"Type {DOMAIN} to confirm").fill(DOMAIN)
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("Your account has 1 key now.")).to_be_visible()
     wait_for("on the host", lambda: portal.inside("key_file", slug=district)["state"] == "on_host")
     assert sftp(portal.door(DOMAIN, key_pair), "ls /").code != 0
     assert sftp(portal.door(DOMAIN, other), "ls /").code == 0
@@ -132,7 +155,8 @@ def test_script_is_not_needed_to_save(portal: Portal, district: str, browser: Br
     page = context.new_page()
     sign_in(page, portal, DANA, PASSWORD)
     settings_page(page, portal, district)
-    page.get_by_label("authorized_keys").fill(new_pair(tmp_path / "plain").with_suffix(".pub").read_text())
+    box = page.get_by_label("authorized_keys")
+    box.fill(box.input_value() + new_pair(tmp_path / "plain").with_suffix(".pub").read_text())
     page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.get_by_text("1 key").first).to_be_visible()
+    expect(page.get_by_text("Your account has 2 keys now.")).to_be_visible()
     context.close()

@@ -72,10 +72,12 @@ def _axe(page: Page) -> None:
 
 
 def _is_within_narrow_screens(page: Page) -> bool:
-    page.set_viewport_size({"width": 360, "height": 800})
-    wide = page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    wide = []
+    for width in (360, 320):
+        page.set_viewport_size({"width": width, "height": 800})
+        wide.append(page.evaluate("document.documentElement.scrollWidth > innerWidth"))
     page.set_viewport_size({"width": 1280, "height": 720})
-    return not wide
+    return not any(wide)
 
 
 @contextlib.contextmanager
@@ -110,6 +112,8 @@ def test_a_paste_is_judged_while_it_is_typed_and_then_saved(
     expect(page.get_by_text("1 key in the box. Not saved yet.")).to_be_visible(timeout=SOON)
     expect(page.locator(".gutter-good")).to_have_text("1 ✓")
     _axe(page)
+    box.press("Tab")
+    expect(page.get_by_role("button", name="Save", exact=True)).to_be_focused()
     _save(page)
     expect(page.get_by_role("heading", name="Saved", exact=True)).to_be_visible()
     _wait_on_host(portal, district)
@@ -151,6 +155,10 @@ def test_a_key_is_named_and_restricted_and_the_host_keeps_to_it(
     _axe(page)
     page.get_by_label("Works only from").fill("8.8.8.8/24")
     _save(page)
+    expect(page.get_by_text("The last good sign-in came from 127.0.0.1").first).to_be_visible()
+    _axe(page)
+    page.get_by_label(f"Type {DOMAIN} to confirm").fill(DOMAIN)
+    _save(page)
     expect(page.get_by_text("8.8.8.8/24 was read as 8.8.8.0/24.")).to_be_visible()
     expect(page.get_by_text("Works until 30 June 2090.")).to_be_visible()
     _axe(page)
@@ -176,6 +184,55 @@ def test_after_five_minutes_the_password_is_asked_for_and_the_save_goes_on(
     page.get_by_role("button", name="Go on and save").click()
     expect(page.get_by_role("heading", name="Saved", exact=True)).to_be_visible()
     expect(page.get_by_role("heading", name="nightly job")).to_be_visible()
+
+
+def test_what_the_password_brought_back_with_a_question_stands_under_its_own_address(
+    page: Page, portal: Portal, district: str
+) -> None:
+    portal.inside("sign_ins_grow_old")
+    page.get_by_label(BOX).fill("")
+    _save(page)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Go on and save").click()
+    expect(page.get_by_label(f"Type {DOMAIN} to confirm")).to_be_visible()
+    assert page.url == _settings(portal, district)
+    page.reload()
+    expect(page.get_by_role("heading", name="nightly job")).to_be_visible()
+
+
+@pytest.mark.parametrize("has_script", [True, False], ids=["with script", "without script"])
+def test_what_is_sent_after_the_session_has_ended_is_there_again_after_the_sign_in(
+    browser: Browser, portal: Portal, district: str, first: Path, has_script: bool
+) -> None:
+    context = browser.new_context(java_script_enabled=has_script)
+    page = context.new_page()
+    sign_in(page, portal, DANA, PASSWORD)
+    page.goto(_settings(portal, district))
+    for cookie in context.cookies():
+        if cookie["name"].startswith("portal_session"):
+            context.clear_cookies(name=cookie["name"])
+    typed = f"{_public(first)}# a new line\n"
+    page.get_by_label(BOX).fill(typed)
+    if has_script:
+        expect(page.get_by_text("You have been signed out. Save asks you to sign in")).to_be_visible(timeout=SOON)
+    _save(page)
+    expect(page.get_by_text("You had been signed out, so nothing was saved.")).to_be_visible()
+    page.get_by_label("E-mail").fill(DANA)
+    page.get_by_label("Password").first.fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_text("Nothing was saved. What you typed is still here.")).to_be_visible()
+    expect(page.get_by_label(BOX)).to_have_value(typed)
+    context.close()
+
+
+def test_a_check_that_fails_leaves_no_verdict_on_another_text(page: Page, first: Path) -> None:
+    box = page.get_by_label(BOX)
+    box.fill(_public(first))
+    expect(page.get_by_text("1 key in the box. Not saved yet.")).to_be_visible(timeout=SOON)
+    page.route("**/check/", lambda route: route.fulfill(status=403, body="no"))
+    box.fill("another text")
+    expect(page.get_by_text("The box could not be checked just now.")).to_be_visible(timeout=SOON)
+    expect(page.get_by_text("1 key in the box. Not saved yet.")).to_be_hidden()
 
 
 def test_a_replaced_key_retires_some_days_after_the_new_one_has_signed_in(
@@ -218,7 +275,7 @@ def test_the_key_of_a_lost_computer_goes_at_once_and_its_open_session_ends(
         page.get_by_label(f"Type {DOMAIN} to confirm").fill(DOMAIN)
         page.get_by_role("button", name="Remove it now and end its sessions").click()
         told = page.locator("#lost-state")
-        expect(told.get_by_text("The key no longer opens anything.")).to_be_visible(timeout=SOON)
+        expect(told.get_by_text("The key no longer opens your account.")).to_be_visible(timeout=SOON)
         expect(told.get_by_text("1 open session ended.")).to_be_visible(timeout=SOON)
         assert session.stdin is not None
         # sftp sees that its connection is gone when it is to do something; on one that lives it would go on.
@@ -238,7 +295,10 @@ def test_the_key_of_a_lost_computer_goes_at_once_and_its_open_session_ends(
     expect(page.get_by_text("The host confirmed it")).to_be_visible()
 
 
-def test_every_page_about_keys_passes_axe_and_fits_a_telephone(portal: Portal, district: str, browser: Browser) -> None:
+@pytest.mark.parametrize("has_script", [True, False], ids=["with script", "without script"])
+def test_every_page_about_keys_passes_axe_and_fits_a_telephone(
+    portal: Portal, district: str, browser: Browser, has_script: bool
+) -> None:
     names = ("rsa2048", "ecdsa521", "sk_ed25519")
     portal.inside("save_keys", slug=district, text="\n".join(map(text, names)))
     settings = _settings(portal, district)
@@ -247,17 +307,20 @@ def test_every_page_about_keys_passes_axe_and_fits_a_telephone(portal: Portal, d
         (SAM, (settings, f"{portal.url}/staff/keys/")),
         (OLU, (f"{portal.url}/staff/keys/", f"{portal.url}/staff/propagation/")),
     ):
-        context = browser.new_context()
+        context = browser.new_context(java_script_enabled=has_script)
         page = context.new_page()
         sign_in(page, portal, email, PASSWORD)
         for place in places:
             page.goto(place)
-            _axe(page)
+            # Axe is script itself.
+            if has_script:
+                _axe(page)
             assert _is_within_narrow_screens(page), place
         page.goto(settings)
         for name in ("Replace", "Remove"):
             page.get_by_role("link", name=name).first.click()
-            _axe(page)
+            if has_script:
+                _axe(page)
             assert _is_within_narrow_screens(page), name
             page.goto(settings)
         context.close()

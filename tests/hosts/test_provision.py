@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 
 from hosts.core.errors import AlreadyThere, HostError
-from hosts.core.paths import HostPath, home, key_file, upload, username
+from hosts.core.paths import HostPath, home, upload, username
 from hosts.files import HostFiles
 from hosts.local import LocalFiles
-from hosts.provision import home_make, home_rename, keys_remove
+from hosts.provision import home_make, home_rename
 
 OLD, NEW = username("old.k12.us"), username("new.k12.us")
 
@@ -36,23 +36,13 @@ def test_a_home_has_its_places_and_may_be_made_again(files: HostFiles, tmp_path:
     assert {path.name for path in tmp_path.iterdir()} == {"homes", "keys", "claimed"}
 
 
-def test_keys_are_removed_once_and_again(files: HostFiles) -> None:
+def test_a_renamed_home_keeps_its_files(files: HostFiles) -> None:
     home_make(files, OLD)
-    files.write(key_file(OLD), b"")
-    keys_remove(files, OLD)
-    keys_remove(files, OLD)
-    assert files.stat(key_file(OLD)) is None
-
-
-def test_a_renamed_home_keeps_its_files_and_loses_the_old_names_keys(files: HostFiles) -> None:
-    home_make(files, OLD)
-    files.write(key_file(OLD), b"")
     files.write(upload(OLD).child("file"), b"kept")
     for _ in range(2):
         home_rename(files, OLD, NEW)
         assert files.read(upload(NEW).child("file"), 10) == b"kept"
         assert files.stat(home(OLD)) is None
-        assert files.stat(key_file(OLD)) is None
 
 
 def test_a_bare_home_of_the_new_name_gives_way(files: HostFiles) -> None:
@@ -105,7 +95,6 @@ def test_a_rename_killed_anywhere_is_finished_by_the_next_try(tmp_path: Path) ->
         (tmp_path / str(changes)).mkdir()
         home_make(files, OLD)
         home_make(files, NEW)
-        files.write(key_file(OLD), b"")
         files.write(upload(OLD).child("file"), b"kept")
         try:
             home_rename(Dying(files, changes), OLD, NEW)
@@ -116,5 +105,4 @@ def test_a_rename_killed_anywhere_is_finished_by_the_next_try(tmp_path: Path) ->
             break
         assert files.read(upload(NEW).child("file"), 10) == b"kept"
         assert files.stat(HostPath(("homes", OLD))) is None
-        assert files.stat(key_file(OLD)) is None
     assert changes > 10

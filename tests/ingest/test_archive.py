@@ -12,8 +12,8 @@ from hosts import provision
 from hosts.connect import files_for
 from hosts.core import paths
 from ingest import archive
-from ingest.models import Epoch
-from tests.factories import DistrictFactory, EpochFactory
+from ingest.models import Epoch, StepTime
+from tests.factories import DistrictFactory, EpochFactory, FileFactory
 
 from . import epochs
 from .conftest import Clock
@@ -58,6 +58,18 @@ def test_a_directory_with_the_logs_name_is_no_trouble(district: District) -> Non
     epoch = Epoch.objects.get()
     assert (epoch.trouble, epoch.state) == ("", "loaded")
     assert (_processed(district) / epoch.archive_name / "processing-log-2.txt").read_text() == epoch.log
+
+
+def test_what_a_killed_worker_left_goes_and_a_file_of_the_district_with_such_a_name_stays(district: District) -> None:
+    epoch = EpochFactory(district=district, state="working")
+    FileFactory(epoch=epoch, name=".portal-tmp-of-the-district")
+    StepTime.objects.create(epoch=epoch, step="load")
+    claimed = settings.SFTP_ROOT / "claimed" / str(epoch.pk)
+    claimed.mkdir(parents=True)
+    for name in (".portal-tmp-of-the-district", ".portal-tmp-0123456789abcdef", "students.csv"):
+        (claimed / name).write_bytes(b"x")
+    archive.log_write(epoch)
+    assert _names(claimed) == [".portal-tmp-of-the-district", "processing-log.txt", "students.csv"]
 
 
 def test_an_epoch_without_a_date_for_a_name_lies_under_the_time_it_was_taken(district: District) -> None:

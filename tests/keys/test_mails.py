@@ -235,8 +235,8 @@ def test_a_change_says_what_who_from_where_and_when(account: SftpAccount, dana: 
 
 def test_what_the_portal_did_by_itself_asks_nobody_whether_it_was_them(account: SftpAccount) -> None:
     key = KeyFactory(account=account, line=text("rsa3072"))
-    KeyFactory(account=account, line=text("ed25519"), replaces=key, retire_after=1)
-    AccountKey.objects.filter(pk=key.pk).update(retires="2026-11-01T00:00Z")
+    at = "2026-11-01T00:00Z"
+    KeyFactory(account=account, line=text("ed25519"), replaces=key, retire_after=1, retires_old=at)
     nightly.retire_due()
     (message,) = OutboxMessage.objects.filter(kind="keys-changed")
     assert "Who: the portal, by itself" in message.text

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import random
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -250,8 +251,8 @@ def test_a_key_that_was_published_has_three_days(account: SftpAccount, settings:
     assert nightly.judge_all(NIGHT + timedelta(days=3)) == [account.pk]
 
 
-def _rsa_line(first: int, second: int) -> str:
-    return f"ssh-rsa {base64.b64encode(rsa_blob(65537, first * second)).decode()} invented"
+def _rsa_line(first: int, second: int, exponent: int = 65537) -> str:
+    return f"ssh-rsa {base64.b64encode(rsa_blob(exponent, first * second)).decode()} invented"
 
 
 def _primes(count: int) -> list[int]:
@@ -273,6 +274,38 @@ def test_keys_of_two_districts_that_share_a_prime_are_found(account: SftpAccount
     assert [codes[key.pk] for key in weak] == ["weak-shared-primes"] * 2
     assert [codes[key.pk] for key in good] == ["", ""]
     assert all(str(shared) not in mail for mail in _mails("key-marked"))
+
+
+def test_one_modulus_with_two_exponents_is_found(account: SftpAccount) -> None:
+    first, second = _primes(2)
+    keys = [KeyFactory(account=account, line=_rsa_line(first, second, exponent)) for exponent in (65537, 3)]
+    nightly.judge_all(NIGHT)
+    codes = dict(AccountKey.objects.values_list("pk", "mark_code"))
+    assert [codes[key.pk] for key in keys] == ["weak-shared-primes"] * 2
+
+
+def test_a_night_that_was_cut_off_is_gone_on_with_where_it_was(
+    account: SftpAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nightly, "BATCH", 1)
+    keys = [_key(place, "rsa1024") for place in [account, *(_another(n) for n in range(2))]]
+    real = nightly._is_changed
+
+    def killed(place: SftpAccount, *told: object) -> bool:
+        if place == keys[1].account:
+            raise KeyboardInterrupt
+        return real(place, *told)
+
+    monkeypatch.setattr(nightly, "_is_changed", killed)
+    with pytest.raises(KeyboardInterrupt):
+        nightly.judge_all(NIGHT)
+    seen: list[SftpAccount] = []
+    monkeypatch.setattr(nightly, "_is_changed", lambda place, *told: bool(seen.append(place)))
+    nightly.judge_all(NIGHT + timedelta(minutes=5), since=NIGHT - timedelta(hours=1))
+    assert seen == [key.account for key in keys[1:]]
+    # The next night all are looked at.
+    nightly.judge_all(NIGHT + timedelta(days=1), since=NIGHT + timedelta(hours=18))
+    assert len(seen) == 5
 
 
 @pytest.mark.parametrize(("state", "is_judged"), [("active", True), ("suspended", True), ("closed", False)])
@@ -400,21 +433,21 @@ def _used(key: AccountKey, hours: float = 1, **told: object) -> None:
 
 
 def test_the_old_key_stays_until_the_new_one_was_used_however_long_that_takes(account: SftpAccount) -> None:
-    old, _ = _replaced(account)
+    _, new = _replaced(account)
     assert nightly.retire_due(SAVED + timedelta(days=400)) == []
-    old.refresh_from_db()
-    assert old.retires is None
+    new.refresh_from_db()
+    assert (account.keys.count(), new.retires_old) == (2, None)
 
 
 def test_the_first_good_sign_in_of_the_new_key_sets_the_day_once(account: SftpAccount) -> None:
-    old, new = _replaced(account, days=7)
+    _, new = _replaced(account, days=7)
     _used(new, 5)
     assert nightly.retire_due(SAVED + timedelta(hours=6)) == []
     _used(new, 3)
     _used(new, 50)
     nightly.retire_due(SAVED + timedelta(hours=60))
-    old.refresh_from_db()
-    assert old.retires == SAVED + timedelta(hours=5, days=7)
+    new.refresh_from_db()
+    assert new.retires_old == SAVED + timedelta(hours=5, days=7)
     assert _version(account) == 1
 
 
@@ -423,11 +456,9 @@ def test_of_two_in_its_place_the_one_that_was_seen_first_sets_the_day(account: S
     second = _key(account, "ecdsa256", added=SAVED, replaces=old, retire_after=30)
     for key, hours in ((new, 5), (second, 9)):
         _used(key, hours)
-    nightly.retire_due(SAVED + timedelta(days=1))
-    old.refresh_from_db()
-    assert old.retires == SAVED + timedelta(hours=5, days=7)
-    assert nightly.retire_due(SAVED + timedelta(days=8)) == [account.pk]
-    assert set(account.keys.values_list("replaces", "retire_after")) == {(None, None)}
+    assert nightly.retire_due(SAVED + timedelta(days=7)) == []
+    assert nightly.retire_due(SAVED + timedelta(days=7, hours=5)) == [account.pk]
+    assert set(account.keys.values_list("replaces", "retire_after", "retires_old")) == {(None, None, None)}
 
 
 def test_when_its_time_has_come_the_old_key_is_taken_out_and_told(account: SftpAccount) -> None:
@@ -462,20 +493,20 @@ NOT_A_FIRST_SIGN_IN = {
 
 @pytest.mark.parametrize("told", NOT_A_FIRST_SIGN_IN.values(), ids=NOT_A_FIRST_SIGN_IN)
 def test_no_other_sign_in_retires_it(account: SftpAccount, told: dict[str, object]) -> None:
-    old, new = _replaced(account)
+    _, new = _replaced(account)
     _used(new, **told)
     assert nightly.retire_due(SAVED + timedelta(days=100)) == []
-    old.refresh_from_db()
-    assert old.retires is None
+    new.refresh_from_db()
+    assert new.retires_old is None
 
 
 def test_a_sign_in_under_the_name_of_before_counts_too(district: District, account: SftpAccount) -> None:
-    old, new = _replaced(account)
+    _, new = _replaced(account)
     _used(new)
     district_services.district_rename(district, name=district.name, domain="new.k12.oh.us", actor=None)
     nightly.retire_due(SAVED + timedelta(days=1))
-    old.refresh_from_db()
-    assert old.retires == SAVED + timedelta(days=7, hours=1)
+    new.refresh_from_db()
+    assert new.retires_old == SAVED + timedelta(days=7, hours=1)
 
 
 @pytest.mark.parametrize(
@@ -513,8 +544,48 @@ def test_if_the_new_key_is_taken_out_again_the_old_one_stays(account: SftpAccoun
     nightly.retire_due(SAVED + timedelta(days=1))
     new.delete()
     assert nightly.retire_due(SAVED + timedelta(days=30)) == []
-    old.refresh_from_db()
-    assert old.retires is None
+    assert account.keys.get() == old
+
+
+OUT_AGAIN = {
+    "removed": lambda new, others: services.key_remove(new, by=By(None)),
+    "lost": lambda new, others: services.key_lost(new, by=By(None)),
+    "taken out of the box": lambda new, others: services.keys_save(
+        new.account,
+        "\n".join(key.line() for key in others),
+        seen_version=1,
+        by=By(None),
+        confirmed=new.account.username,
+    ),
+}
+
+
+@pytest.mark.parametrize("takes_out", OUT_AGAIN.values(), ids=OUT_AGAIN)
+@pytest.mark.parametrize("is_replaced_after", [False, True], ids=["two at once", "the second afterwards"])
+def test_of_two_in_its_place_the_one_that_was_used_and_taken_out_retires_nothing(
+    account: SftpAccount, takes_out: Callable[..., object], is_replaced_after: bool
+) -> None:
+    old, used = _replaced(account)
+    _used(old)
+    unused = None if is_replaced_after else _key(account, "ecdsa256", added=SAVED, replaces=old, retire_after=1)
+    _used(used)
+    nightly.retire_due(SAVED + timedelta(days=1))
+    takes_out(used, [old, *([unused] if unused else [])])
+    unused = unused or _key(account, "ecdsa256", added=SAVED, replaces=old, retire_after=1)
+    assert nightly.retire_due(SAVED + timedelta(days=400)) == []
+    assert set(account.keys.all()) == {old, unused}
+
+
+def test_a_day_that_was_told_holds_although_the_replacement_is_itself_replaced(account: SftpAccount) -> None:
+    """A by B, B by C, both used: A stays until the day that was told when B signed in."""
+    first, second = _replaced(account, days=30)
+    third = _key(account, "ecdsa256", added=SAVED, replaces=second, retire_after=1)
+    _used(second, 1)
+    _used(third, 2)
+    assert nightly.retire_due(SAVED + timedelta(days=2)) == [account.pk]
+    assert set(account.keys.all()) == {first, third}
+    assert nightly.retire_due(SAVED + timedelta(days=30)) == []
+    assert nightly.retire_due(SAVED + timedelta(days=30, hours=1)) == [account.pk]
 
 
 def test_a_replacement_that_is_replaced_before_it_was_used_forgets_no_key(account: SftpAccount) -> None:
@@ -626,7 +697,6 @@ def test_another_day_starts_the_reminders_anew(account: SftpAccount, dana: User)
 
 UNTOLD = {
     "a disabled key": {"disabled": MORNING},
-    "one that retires by itself": {"retires": MORNING + timedelta(days=2)},
     "one without a last day": {"expires_on": None},
     "one whose last day is far": {"expires_on": TODAY + timedelta(days=31)},
 }
@@ -638,6 +708,15 @@ def test_nobody_is_reminded_of(account: SftpAccount, told: dict[str, object]) ->
     AccountKey.objects.filter(pk=key.pk).update(**told)
     nightly.remind_due(MORNING)
     assert _subjects() == []
+
+
+def test_nobody_is_reminded_of_one_that_retires_by_itself(account: SftpAccount) -> None:
+    new = _key(account, "ecdsa256", replaces=_ending(account, 7), retires_old=MORNING + timedelta(days=2))
+    nightly.remind_due(MORNING)
+    assert _subjects() == []
+    AccountKey.objects.filter(pk=new.pk).update(retires_old=None)
+    nightly.remind_due(MORNING)
+    assert len(_subjects()) == 1
 
 
 @pytest.mark.parametrize("state", ["suspended", "closed"])

@@ -21,6 +21,7 @@ from keys import propagation, services
 from keys.models import AccountKey, KeyFile, KeySet, PropagationRun
 from keys.selectors import due
 from keys.sets import By
+from portal.management.commands.up import Command
 from tests.factories import DistrictFactory, KeyFactory, StaffFactory
 
 from .samples import fingerprints, text
@@ -235,7 +236,14 @@ def _fresh(account: SftpAccount) -> SftpAccount:
     return SftpAccount.objects.get(pk=account.pk)
 
 
-def test_a_renamed_districts_keys_and_files_move_and_the_old_name_is_gone(
+def _lets_in() -> set[str]:
+    """The user names with a key on the host; of the others only a header is left."""
+    files = {place.name: place.read_bytes() for place in (settings.SFTP_ROOT / "keys").iterdir()}
+    assert all(content.startswith(HEADER) for content in files.values())
+    return {name for name, content in files.items() if len(content.splitlines()) > 1}
+
+
+def test_a_renamed_districts_keys_and_files_move_and_the_old_name_lets_nobody_in(
     district: District, account: SftpAccount
 ) -> None:
     _save(account, text("ed25519"))
@@ -243,9 +251,9 @@ def test_a_renamed_districts_keys_and_files_move_and_the_old_name_is_gone(
     old = account.username
     (settings.SFTP_ROOT / "homes" / old / "upload" / "kept.csv").write_bytes(b"x")
     _rename(district, "new.k12.oh.us")
-    assert _on_host(old).exists()
+    assert len(fingerprints(_on_host(old).read_bytes())) == 1
     propagation.push_one(account.pk)
-    assert not _on_host(old).exists()
+    assert _lets_in() == {"new.k12.oh.us"}
     assert not (settings.SFTP_ROOT / "homes" / old).exists()
     assert (settings.SFTP_ROOT / "homes" / "new.k12.oh.us" / "upload" / "kept.csv").exists()
     assert len(fingerprints(_on_host("new.k12.oh.us").read_bytes())) == 1
@@ -268,7 +276,7 @@ def test_several_renames_leave_one_name_with_the_files(
             propagation.push_one(account.pk)
     propagation.push_one(account.pk)
     last = domains[-1]
-    assert [place.name for place in (settings.SFTP_ROOT / "keys").iterdir()] == [last]
+    assert _lets_in() == {last}
     assert [place.name for place in (settings.SFTP_ROOT / "homes").iterdir()] == [last]
     assert (settings.SFTP_ROOT / "homes" / last / "upload" / "kept.csv").exists()
     assert not RetiredUsername.objects.filter(cleared=None).exists()
@@ -293,8 +301,19 @@ def test_a_rename_while_the_file_is_being_written_is_not_lost(
     assert _file(account).state == "waiting"
     assert RetiredUsername.objects.get().cleared is None
     propagation.push_one(account.pk)
-    assert [place.name for place in (settings.SFTP_ROOT / "keys").iterdir()] == ["new.k12.oh.us"]
+    assert _lets_in() == {"new.k12.oh.us"}
     assert [place.name for place in (settings.SFTP_ROOT / "homes").iterdir()] == ["new.k12.oh.us"]
+
+
+def test_a_district_that_takes_over_a_retired_name_is_no_restore(district: District, account: SftpAccount) -> None:
+    old = account.username
+    propagation.push_one(account.pk)
+    _rename(district, "new.k12.oh.us")
+    propagation.push_one(account.pk)
+    other = DistrictFactory(domain=old).sftp_account
+    _save(other, text("ed25519"))
+    propagation.push_one(other.pk)
+    assert (_file(other).state, _lets_in()) == ("on_host", {old})
 
 
 def test_a_rename_that_meets_a_home_with_files_fails_and_nothing_is_lost(
@@ -543,6 +562,21 @@ def test_a_restored_database_does_not_put_a_removed_key_back(account: SftpAccoun
     assert [mail.to for mail in OutboxMessage.objects.filter(kind="keys-newer-on-host")] == ["olga@vendor.example"]
 
 
+def test_each_start_of_the_portal_asks_every_host_so_a_restored_database_shows_at_once(account: SftpAccount) -> None:
+    newer = _removed_and_put_back(account)
+    KeyFile.objects.update(state="on_host")
+    settings.DATA_DIR.joinpath("sftp", "host_ed25519.pub").write_text("ssh-ed25519 AAAA invented\n")
+    for _ in range(2):
+        Command()._prepare(2222)
+    run = PropagationRun.objects.get(cause="start")
+    assert (run.state, run.asked_by) == ("waiting", None)
+    propagation.sweep()
+    assert _on_host(account.username).read_bytes() == newer
+    assert (_file(account).state, _file(account).code) == ("failed", "newer-on-host")
+    run.refresh_from_db()
+    assert (run.state, run.failed) == ("done", 1)
+
+
 def test_saving_after_a_restore_does_not_get_past_the_hold(account: SftpAccount) -> None:
     newer = _removed_and_put_back(account)
     for pasted in ("ed25519", "ecdsa256", "rsa4096", "ed25519"):
@@ -550,6 +584,40 @@ def test_saving_after_a_restore_does_not_get_past_the_hold(account: SftpAccount)
         propagation.push_one(account.pk)
     assert _file(account).version > 4
     assert _on_host(account.username).read_bytes() == newer
+
+
+def _lost_then_renamed(district: District, account: SftpAccount) -> None:
+    services.key_lost(account.keys.get(algorithm="ssh-ed25519"), by=By(None))
+    propagation.push_one(account.pk)
+    _rename(District.objects.get(pk=district.pk), "new.k12.oh.us")
+
+
+def test_a_database_from_before_a_rename_does_not_put_a_lost_key_back_under_the_old_name(
+    district: District, account: SftpAccount
+) -> None:
+    StaffFactory(email="olga@vendor.example", staff_role=Role.OPS)
+    _save(account, f"{text('ed25519')}\n{text('rsa3072')}")
+    propagation.push_one(account.pk)
+    _older_database(account, lambda: _lost_then_renamed(district, account))
+    assert account.keys.count() == 2
+    propagation.run_hourly()
+    propagation.run_hourly()
+    assert _lets_in() == {"new.k12.oh.us"}
+    assert not (settings.SFTP_ROOT / "homes" / account.username).exists()
+    file = _file(account)
+    assert (file.state, file.code, file.found["fingerprints"]) == ("failed", "newer-on-host", [])
+    assert [mail.to for mail in OutboxMessage.objects.filter(kind="keys-newer-on-host")] == ["olga@vendor.example"]
+
+
+def test_a_rename_after_a_restore_does_not_get_past_the_hold(district: District, account: SftpAccount) -> None:
+    newer = _removed_and_put_back(account)
+    old = account.username
+    _rename(district, "new.k12.oh.us")
+    propagation.push_one(account.pk)
+    assert (_lets_in(), _on_host(old).read_bytes()) == ({old}, newer)
+    services.older_set_keep(account, by=By(None))
+    propagation.push_one(account.pk)
+    assert (_file(account).state, _lets_in()) == ("on_host", {"new.k12.oh.us"})
 
 
 def test_ops_settle_it_with_a_reason_and_the_older_set_is_written(account: SftpAccount) -> None:

@@ -1,8 +1,11 @@
 """Saving keys: all or nothing, never the pasted text, never over somebody else's change."""
 
+import base64
+import random
 import re
 from datetime import timedelta
 
+import gmpy2
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -16,10 +19,10 @@ from keys.models import AccountKey, KeyFile, PropagationRun
 from keys.selectors import HOURLY_TASK, box_text
 from keys.sets import By
 from portal.schedules import schedules_sync
-from tests.factories import KeyFactory, MembershipFactory, StaffFactory
+from tests.factories import DistrictFactory, KeyFactory, MembershipFactory, SignInFactory, StaffFactory
 from tests.rows import everything
 
-from .samples import text, words
+from .samples import rsa_blob, text, words
 
 PRIVATE = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\n-----END OPENSSH PRIVATE KEY-----\n"
 
@@ -113,7 +116,7 @@ def test_an_empty_box_takes_every_key_away_once_that_is_confirmed(account: SftpA
     _save(account, text("ed25519"))
     before = everything()
     for typed, tried in (("", False), ("yes", True), (account.district.name, True)):
-        with pytest.raises(services.LastKey) as last:
+        with pytest.raises(services.ShutOut) as last:
             _save(account, "", confirmed=typed)
         assert last.value.tried is tried
     assert everything() == before
@@ -131,7 +134,7 @@ UNUSABLE = {
 def test_a_key_that_does_not_work_is_no_reason_not_to_ask(account: SftpAccount, told: dict[str, object]) -> None:
     _save(account, f"{text('ed25519')}\n{text('rsa3072')}")
     AccountKey.objects.filter(algorithm="ssh-rsa").update(**told)
-    with pytest.raises(services.LastKey):
+    with pytest.raises(services.ShutOut):
         _save(account, text("rsa3072"))
     # Where none works any more there is nothing to lose.
     AccountKey.objects.update(**told)
@@ -139,8 +142,25 @@ def test_a_key_that_does_not_work_is_no_reason_not_to_ask(account: SftpAccount, 
     assert account.keys.count() == 0
 
 
-def test_other_keys_in_their_place_need_no_confirmation(account: SftpAccount) -> None:
+def test_another_key_in_the_place_of_the_only_one_that_has_signed_in_must_be_confirmed(account: SftpAccount) -> None:
+    _save(account, f"{text('ed25519')}\n{text('ecdsa256')}")
+    used = account.keys.get(algorithm="ssh-ed25519")
+    SignInFactory(username=account.username, fingerprint=used.fingerprint)
+    before = everything()
+    for pasted in (text("rsa3072"), text("ecdsa256")):
+        with pytest.raises(services.ShutOut) as told:
+            _save(account, pasted)
+        assert "No key that has ever signed in" in told.value.sentence
+    assert everything() == before
+    _save(account, text("rsa3072"), confirmed=account.username)
+    assert [key.algorithm for key in account.keys.all()] == ["ssh-rsa"]
+
+
+@pytest.mark.parametrize("told", [{"accepted": False}, {"username": "another.k12.oh.us"}, {"fingerprint": "SHA256:x"}])
+def test_a_key_that_never_signed_in_is_exchanged_unasked(account: SftpAccount, told: dict[str, object]) -> None:
     _save(account, text("ed25519"))
+    key = account.keys.get()
+    SignInFactory(**{"username": account.username, "fingerprint": key.fingerprint, **told})
     _save(account, text("rsa3072"))
     assert [key.algorithm for key in account.keys.all()] == ["ssh-rsa"]
 
@@ -380,3 +400,58 @@ def test_every_schedule_is_in_the_table_once_however_often_we_start(account: Sft
     schedules_sync()
     assert sorted(PeriodicTask.objects.values_list("name", flat=True)) == before
     assert PeriodicTask.objects.get(name="keys: sweep").enabled
+
+
+# --- Primes in common with keys of others ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def primes() -> list[int]:
+    chance = random.Random(20261122)
+    return [int(gmpy2.next_prime(chance.getrandbits(1024) | 3 << 1022)) for _ in range(5)]
+
+
+def _rsa(one: int, other: int, exponent: int = 65537) -> str:
+    return f"ssh-rsa {base64.b64encode(rsa_blob(exponent, one * other)).decode()} of a test"
+
+
+def _codes(account: SftpAccount, pasted: str) -> list[str]:
+    with pytest.raises(services.PasteRefused) as refused:
+        _save(account, pasted)
+    return [problem.code for problem in refused.value.paste.problems]
+
+
+def test_an_rsa_key_that_shares_a_prime_with_a_stored_one_is_refused_at_once(
+    account: SftpAccount, primes: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two, three, four, five = primes
+    other = DistrictFactory().sftp_account
+    _save(account, _rsa(four, five))
+    stored = KeyFactory(account=other, line=_rsa(one, two))
+    before = everything()
+    assert _codes(account, f"{_rsa(four, five)}\n{_rsa(one, three)}") == ["weak-shared-primes"]
+    assert everything() == before
+    assert str([stored.pk]) in caplog.text
+    assert all(str(prime) not in caplog.text for prime in primes)
+    # What was stored with it does not count for ever.
+    stored.delete()
+    _save(account, _rsa(one, three))
+    assert account.keys.count() == 1
+
+
+def test_the_modulus_of_a_stored_key_is_refused_with_another_exponent(account: SftpAccount, primes: list[int]) -> None:
+    KeyFactory(account=DistrictFactory().sftp_account, line=_rsa(*primes[:2]))
+    assert _codes(account, _rsa(*primes[:2], exponent=3)) == ["weak-shared-primes"]
+
+
+def test_the_very_key_of_another_district_shares_nothing_but_itself(account: SftpAccount, primes: list[int]) -> None:
+    for _ in range(2):
+        KeyFactory(account=DistrictFactory().sftp_account, line=_rsa(*primes[:2]))
+    with pytest.raises(services.KeyElsewhere):
+        _save(account, _rsa(*primes[:2]))
+
+
+def test_a_stored_key_that_is_none_is_passed_over(account: SftpAccount, primes: list[int]) -> None:
+    KeyFactory(account=DistrictFactory().sftp_account, line="ssh-rsa AAAA")
+    _save(account, _rsa(*primes[:2]))
+    assert account.keys.count() == 1

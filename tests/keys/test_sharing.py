@@ -303,6 +303,55 @@ def test_who_pastes_a_declined_key_again_reads_why(oak: SftpAccount, account: Sf
     assert "We have told our support" not in problem.message
 
 
+def _allowed_and_saved(account: SftpAccount, support: User) -> AccountKey:
+    _refused(account)
+    _decide(account, support, allow=True)
+    _save(account)
+    return account.keys.get(algorithm="ssh-ed25519")
+
+
+def test_what_is_declined_after_it_was_allowed_is_disabled_with_the_reason_and_a_mail(
+    oak: SftpAccount, account: SftpAccount, support: User
+) -> None:
+    KeyFactory(account=account, line=text("rsa3072"), position=1)
+    _refused(account, f"{text('rsa3072')}\n{text('ed25519')}")
+    _decide(account, support, allow=True)
+    _save(account, f"{text('rsa3072')}\n{text('ed25519')}")
+    key = account.keys.get(algorithm="ssh-ed25519")
+    _decide(account, support, allow=False, reason="The provider has gone.")
+    key.refresh_from_db()
+    assert (key.mark_code, key.disabled is not None) == ("key-elsewhere", True)
+    assert "The provider has gone." in key.mark_reason
+    assert [entry.key.algorithm for entry in file_entries(KeyFile.objects.get(account=account))] == ["ssh-rsa"]
+    made = account.key_sets.first()
+    assert (made.cause, made.changed[0]["fingerprint"]) == ("disabled", key.fingerprint)
+    mail = OutboxMessage.objects.filter(kind="shared-key-decided", to="dana@smithville.example").first()
+    assert "The provider has gone." in mail.text
+    assert "its uploads stop now" in mail.text
+    assert oak.keys.get().disabled is None
+    # Not by night either, and once more allowed it works as before.
+    nightly.judge_all()
+    key.refresh_from_db()
+    assert key.disabled is not None
+    _decide(account, support, allow=True)
+    assert account.keys.get(pk=key.pk).disabled is None
+
+
+def test_the_only_key_that_works_is_disabled_only_when_staff_type_the_user_name(
+    oak: SftpAccount, account: SftpAccount, support: User
+) -> None:
+    _allowed_and_saved(account, support)
+    request = account.shared_key_requests.get()
+    told = {"allow": False, "reason": "Gone.", "actor": support, "seen": "allowed"}
+    before = everything()
+    for typed in ("", "yes"):
+        with pytest.raises(services.ShutOut):
+            services.shared_key_decide(request, **told, confirmed=typed)
+    assert everything() == before
+    services.shared_key_decide(request, **told, confirmed=account.username)
+    assert account.keys.get().disabled is not None
+
+
 # --- A district that is closed and opened again ------------------------------------------------------------------
 
 
@@ -358,7 +407,10 @@ def test_staff_let_such_a_key_work_again(oak: SftpAccount, account: SftpAccount,
 def test_a_declined_one_stays_disabled(oak: SftpAccount, account: SftpAccount, support: User) -> None:
     _reopened(oak, account)
     _decide(oak, support, allow=False)
-    assert oak.keys.get().disabled is not None
+    key = oak.keys.get()
+    assert key.disabled is not None
+    assert "Both use one provider." in key.mark_reason
+    assert oak.key_sets.filter(cause="disabled").count() == 1
 
 
 def test_a_reopened_district_keeps_the_keys_nobody_else_has(oak: SftpAccount, account: SftpAccount) -> None:

@@ -14,7 +14,7 @@ from keys import propagation, services
 from keys.core.restrictions import end_of_day
 from keys.models import AccountKey, KeyFile, KeySet, LostKey
 from keys.sets import By
-from tests.factories import DistrictFactory, KeyFactory, StaffFactory
+from tests.factories import DistrictFactory, KeyFactory, SignInFactory, StaffFactory
 from tests.rows import everything
 
 from .samples import fingerprints, text
@@ -179,8 +179,7 @@ def test_a_replacement_stands_beside_the_old_key_with_its_networks_and_name(key:
     )
     assert [row.algorithm for row in key.account.keys.all()] == ["ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256"]
     assert (made.cause, [fact["told"] for fact in made.added]) == ("replacing", ["in place of nightly job"])
-    key.refresh_from_db()
-    assert key.retires is None
+    assert new.retires_old is None
 
 
 def test_a_replacement_keeps_its_own_name_if_it_has_one(key: AccountKey, by: By) -> None:
@@ -252,7 +251,7 @@ def test_the_only_key_that_works_goes_only_when_the_user_name_is_typed(key: Acco
     KeyFactory(account=key.account, line=text("rsa1024"), disabled=timezone.now())
     before = everything()
     for typed, tried in (("", False), ("yes", True)):
-        with pytest.raises(services.LastKey) as last:
+        with pytest.raises(services.ShutOut) as last:
             ENDS[cause](key, by=by, confirmed=typed)
         assert last.value.tried is tried
     assert everything() == before
@@ -369,3 +368,112 @@ def test_the_rows_keep_what_another_change_wrote_meanwhile(key: AccountKey, by: 
     services.key_edit(key, comment="another", expires_on=until, networks="", by=by)
     key.refresh_from_db()
     assert (key.mark_code, key.position, key.comment, key.expires_on) == ("rsa-too-short", 7, "another", until)
+
+
+# --- Everybody shut out ------------------------------------------------------------------------------------------
+
+
+def _came_from(account: SftpAccount, address: str, hours_ago: float = 1) -> None:
+    at = timezone.now() - timedelta(hours=hours_ago)
+    SignInFactory(username=account.username, fingerprint="SHA256:whatever", address=address, at=at)
+
+
+def _signed_in(key: AccountKey) -> None:
+    SignInFactory(username=key.account.username, fingerprint=key.fingerprint)
+
+
+@pytest.mark.parametrize("cause", ENDS)
+def test_the_only_key_that_has_signed_in_goes_only_when_the_user_name_is_typed(
+    key: AccountKey, by: By, cause: str
+) -> None:
+    """Beside its unused replacement and another key nobody has used."""
+    services.key_replace(key, text("ecdsa256"), days=7, by=by)
+    _signed_in(key)
+    before = everything()
+    with pytest.raises(services.ShutOut) as told:
+        ENDS[cause](key, by=by)
+    assert "No key that has ever signed in" in told.value.sentence
+    assert everything() == before
+    ENDS[cause](key, by=by, confirmed=key.account.username)
+    assert key.account.keys.count() == 2
+
+
+def test_a_key_whose_replacement_has_signed_in_goes_unasked(key: AccountKey, by: By) -> None:
+    services.key_replace(key, text("ecdsa256"), days=7, by=by)
+    for one in (key, key.account.keys.get(replaces=key)):
+        _signed_in(one)
+    services.key_remove(key, by=by)
+    assert key.account.keys.count() == 2
+
+
+def test_the_only_key_that_has_signed_in_does_not_end_today_unasked(key: AccountKey, by: By) -> None:
+    _signed_in(key)
+    with pytest.raises(services.ShutOut):
+        _edit(key, by, expires_on=_today(key.account))
+    _edit(key, by, expires_on=_today(key.account) + timedelta(days=1))
+
+
+def _edited_to(**told: object) -> Callable[[AccountKey, By, str], object]:
+    return lambda key, by, typed: _edit(key, by, confirmed=typed, **told)
+
+
+def _ends_today(key: AccountKey, by: By, typed: str) -> object:
+    return _edit(key, by, confirmed=typed, expires_on=_today(key.account))
+
+
+def _whole_networks(key: AccountKey, by: By, typed: str) -> object:
+    return services.account_networks_set(key.account, "8.8.4.0/24", by=by, confirmed=typed)
+
+
+SHUTTING_OUT = {
+    "the only key ends today": (_ends_today, "No key would work after today"),
+    "its networks leave out whoever signed in": (_edited_to(networks="8.8.4.0/24"), "came from 8.8.8.8"),
+    "the account's networks do": (_whole_networks, "came from 8.8.8.8"),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), SHUTTING_OUT.values(), ids=SHUTTING_OUT)
+def test_what_would_shut_everybody_out_is_done_only_when_the_user_name_is_typed(
+    key: AccountKey, by: By, change: Callable[[AccountKey, By, str], object], said: str
+) -> None:
+    _came_from(_alone(key).account, "::ffff:8.8.8.8")
+    before = everything()
+    for typed, tried in (("", False), ("yes", True)):
+        with pytest.raises(services.ShutOut) as told:
+            change(key, by, typed)
+        assert told.value.tried is tried
+        assert said in told.value.sentence.replace("::ffff:", "")
+    assert everything() == before
+    change(key, by, key.account.username.upper())
+    assert _file(key.account).version == 3
+
+
+def test_a_restriction_of_one_key_is_not_asked_about_while_another_lets_people_in(key: AccountKey, by: By) -> None:
+    _came_from(key.account, "8.8.8.8")
+    _edit(key, by, networks="8.8.4.0/24")
+    _edit(key, by, networks="8.8.4.0/24", expires_on=_today(key.account))
+    with pytest.raises(services.ShutOut):
+        services.key_remove(key.account.keys.exclude(pk=key.pk).get(), by=by)
+
+
+def test_whoever_signed_in_from_within_the_networks_keeps_them_from_being_asked_about(key: AccountKey, by: By) -> None:
+    _came_from(key.account, "8.8.8.8", hours_ago=1)
+    _came_from(key.account, "8.8.4.4", hours_ago=2)
+    _came_from(key.account, "not an address", hours_ago=3)
+    edited = services.account_networks_set(key.account, "8.8.4.0/24", by=by)
+    assert [note.code for note in edited.notes] == ["sign-in-left-out"]
+    assert "8.8.8.8" in edited.notes[0].message
+    # Who was shut out before is no reason to ask.
+    assert services.account_networks_set(key.account, "8.8.4.0/25", by=by).notes == ()
+
+
+def test_a_restriction_before_the_first_sign_in_is_not_asked_about(key: AccountKey, by: By) -> None:
+    edited = _edit(_alone(key), by, networks="8.8.4.0/24", expires_on=_today(key.account) + timedelta(days=1))
+    assert (edited.made is not None, edited.notes) == (True, ())
+
+
+def test_a_replacement_shuts_nobody_out_since_both_keys_work(key: AccountKey, by: By) -> None:
+    _came_from(_alone(key).account, "8.8.8.8")
+    _edit(key, by, networks="8.8.4.0/24", confirmed=key.account.username)
+    services.key_replace(key, text("ecdsa256"), days=1, by=by)
+    assert key.account.keys.count() == 2

@@ -1,6 +1,8 @@
 """Technical Settings and Propagation as people meet them."""
 
-from urllib.parse import quote
+import base64
+import re
+from urllib.parse import quote, urlencode
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -145,6 +147,21 @@ def test_the_verdict_names_each_key_with_its_line_and_stores_nothing(browser: Cl
     assert everything() == before
 
 
+def test_the_verdict_tells_of_a_key_that_is_in_the_box_twice(browser: Client, page: str) -> None:
+    answer = browser.post(f"{page}check/", {"authorized_keys": f"{text('ed25519')}\n{text('ed25519')}\n"})
+    assert "1 key in the box." in _html(answer)
+    assert re.search(r"Line 2:\s+This key is here more than once\. It is kept once\.", _html(answer))
+
+
+def test_the_notes_after_a_save_name_the_key_or_the_line(browser: Client, page: str) -> None:
+    typed = f"{text('ed25519')}\n{text('rsa2048')}\n{text('ed25519')}\n"
+    browser.post(page, {"authorized_keys": typed, "version": 1})
+    name = text("rsa2048").split(" ", 2)[2].strip()
+    short, twice = browser.get(page).context["saved"]["notes"]
+    assert short.startswith(f"{name}: This RSA key has 2048 bits.")
+    assert twice == "Line 3: This key is here more than once. It is kept once."
+
+
 def test_the_verdict_ties_each_problem_to_its_line(browser: Client, page: str) -> None:
     html = _html(browser.post(f"{page}check/", {"authorized_keys": f"{text('ed25519')}\n<b>mine</b>\n"}))
     assert 'data-line="2"' in html
@@ -159,6 +176,46 @@ def test_the_verdict_on_a_private_key_shows_none_of_it(browser: Client, page: st
 
 def test_the_verdict_says_when_nobody_could_sign_in_any_more(browser: Client, page: str) -> None:
     assert "nobody can sign in" in _html(browser.post(f"{page}check/", {"authorized_keys": "  \n"}))
+
+
+# --- More than the web framework reads ---------------------------------------------------------------------------
+
+URLENCODED = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize("form", ["multipart", "urlencoded"])
+def test_a_paste_of_megabytes_is_told_plainly_and_nothing_is_saved(browser: Client, page: str, form: str) -> None:
+    before = everything()
+    much = f"{text('ed25519')}\n" * 60_000
+    sent = {"authorized_keys": much, "version": 1}
+    told = (sent,) if form == "multipart" else (urlencode(sent), URLENCODED)
+    answer = browser.post(page, *told)
+    shown = _html(answer)
+    assert answer.status_code == 413
+    assert "Nothing was saved." in shown
+    assert "4.0\xa0MB" in shown
+    # With the frame of the site, and a way back.
+    assert f'href="{page}"' in shown
+    assert words("ed25519")["base64"] not in shown
+    assert everything() == before
+
+
+def test_a_form_of_thousands_of_fields_is_told_plainly(browser: Client, page: str) -> None:
+    answer = browser.post(page, {f"field{number}": "x" for number in range(1001)})
+    assert answer.status_code == 413
+    assert "more fields or files than any form here has" in _html(answer)
+
+
+def test_the_verdict_on_a_paste_of_megabytes_is_a_verdict(browser: Client, page: str) -> None:
+    sent = urlencode({"authorized_keys": "x" * 5_000_000})
+    answer = browser.post(f"{page}check/", sent, URLENCODED)
+    assert answer.status_code == 200
+    assert [problem.code for problem in answer.context["paste"].problems] == ["paste-too-long"]
+    assert "<html" not in _html(answer)
+
+
+def test_any_other_request_that_cannot_be_read_is_answered_as_before(browser: Client, page: str) -> None:
+    assert browser.get(page, headers={"host": "evil.example"}).status_code == 400
 
 
 # --- A file instead of a paste -----------------------------------------------------------------------------------
@@ -218,6 +275,17 @@ def test_a_chosen_file_with_a_private_key_is_refused_and_not_shown(browser: Clie
     assert everything() == before
 
 
+def test_a_chosen_file_with_a_private_key_that_is_no_text_is_told_as_private(browser: Client, page: str) -> None:
+    before = everything()
+    body = "".join(line for line in PRIVATE.split("\n") if not line.startswith("-"))
+    content = base64.b64decode(body + "=" * (-len(body) % 4))
+    data = {"authorized_keys": text("rsa3072"), "version": 1, "key_file": SimpleUploadedFile("id", content)}
+    answer = browser.post(page, data)
+    assert answer.status_code == 422
+    assert "that was a private key" in _html(answer)
+    assert everything() == before
+
+
 # --- A fresh sign-in ---------------------------------------------------------------------------------------------
 
 
@@ -247,6 +315,42 @@ def test_a_save_after_five_minutes_asks_for_the_password_and_then_goes_on_by_its
     assert (done.status_code, done.url) == (302, page)
     assert [key.algorithm for key in account.keys.all()] == ["ssh-ed25519", "ssh-rsa"]
     assert late.post(page, {"authorized_keys": text("ed25519"), "version": 2}).url == page
+
+
+def test_who_goes_back_without_the_password_finds_what_was_typed_and_nothing_saved(
+    late: Client, page: str, account: SftpAccount
+) -> None:
+    before = everything()
+    typed = f"{text('ed25519')}\n# <b>mine</b>\n"
+    asked = late.post(page, {"authorized_keys": typed, "version": 1})
+    back = f"{page}?typed"
+    assert f'href="{back}"' in _html(late.get(asked.url))
+    shown = late.get(back)
+    assert shown.context["box"].text == typed
+    assert "Nothing was saved. What you typed is still here." in _html(shown)
+    assert "# &lt;b&gt;mine" in _html(shown)
+    assert everything() == before
+    # Once, and not kept any longer; a password given later saves nothing by itself.
+    assert text("ed25519").split(" ")[1] not in str(dict(late.session))
+    assert late.get(back).context["box"].text == ""
+    late.post(asked.url, {"password": PASSWORD, "next": page})
+    assert everything() == before
+
+
+def test_who_is_asked_for_the_password_with_nothing_typed_is_not_told_that_it_is_kept(late: Client, page: str) -> None:
+    bare = _html(late.get(reverse("account_reauthenticate")))
+    assert "is kept" not in bare
+    assert "Nothing is saved yet" not in bare
+    asked = late.post(page, {"authorized_keys": text("ed25519"), "version": 1})
+    assert "What you typed is kept" in _html(late.get(asked.url))
+
+
+def test_what_was_typed_is_shown_on_no_other_page(late: Client, page: str) -> None:
+    other = MembershipFactory(user=User.objects.get(email="dana@smithville.example")).district
+    late.post(page, {"authorized_keys": text("ed25519"), "version": 1})
+    assert late.get(f"{reverse('technical_settings', args=[other.slug])}?typed").context["box"].text == ""
+    assert late.get(page).context["box"].text == ""
+    assert late.get(f"{page}?typed").context["box"].text == text("ed25519")
 
 
 def test_a_session_without_any_record_of_a_sign_in_is_not_fresh(dana: User, page: str) -> None:
@@ -352,6 +456,14 @@ def test_recent_changes_tell_who_from_where_what_and_when_the_host_had_it(
     shown = _html(browser.get(page))
     assert "198.51.100.7" in shown
     assert "Confirmed by the host" in shown
+
+
+def test_of_the_recent_changes_all_but_the_last_are_folded(browser: Client, page: str) -> None:
+    for version, name in enumerate(("ed25519", "rsa2048", "rsa3072"), start=1):
+        browser.post(page, {"authorized_keys": text(name), "version": version})
+    changes = _html(browser.get(page)).partition('id="changes"')[2]
+    before, _, folded = changes.partition("2 earlier changes")
+    assert (before.count('class="stage '), folded.count('class="stage ')) == (1, 2)
 
 
 def test_a_stored_key_that_is_no_longer_valid_does_not_break_the_page(

@@ -111,9 +111,22 @@ def test_a_replacement_is_told_on_both_cards(account: SftpAccount, key: AccountK
     old, new = (_card(account, position) for position in (0, 1))
     assert "retires 1 day after" in old.notes[0]
     assert new.notes[0].startswith("It takes the place of")
-    AccountKey.objects.filter(pk=key.pk).update(retires=timezone.now())
+    AccountKey.objects.filter(replaces=key).update(retires_old=timezone.now())
     assert "This one retires on" in _card(account).notes[0]
     assert _card(account, 1).notes == ()
+
+
+def test_of_two_in_its_place_only_the_one_that_has_signed_in_is_told_to_have(
+    account: SftpAccount, key: AccountKey
+) -> None:
+    for name in ("rsa3072", "ecdsa256"):
+        key_replace(key, text(name), days=1, by=By(None))
+    unused, used = account.keys.filter(replaces=key)
+    AccountKey.objects.filter(pk=used.pk).update(retires_old=timezone.now())
+    first, second = _card(account).notes
+    assert first.startswith(f"Being replaced by {unused.comment}.")
+    assert second.startswith(f"Replaced by {used.comment}, which has signed in.")
+    assert (len(_card(account, 1).notes), _card(account, 2).notes) == (1, ())
 
 
 def test_a_key_of_a_suspended_district_is_not_on_the_host(account: SftpAccount, key: AccountKey) -> None:

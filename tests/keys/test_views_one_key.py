@@ -12,7 +12,7 @@ from hosts.models import Host, SessionEnd
 from keys.models import AccountKey, KeyFile, LostKey
 from keys.services import keys_save
 from keys.sets import By
-from tests.factories import StaffFactory
+from tests.factories import SignInFactory, StaffFactory
 from tests.rows import everything
 from tests.signing_in import fresh
 
@@ -68,6 +68,19 @@ def test_every_change_of_a_key_asks_for_a_fresh_sign_in(keys: list[AccountKey], 
     assert everything() == before
 
 
+@pytest.mark.parametrize("name", [name for name in PAGES if DATA[name]])
+def test_who_goes_back_without_the_password_finds_what_was_typed(keys: list[AccountKey], dana: User, name: str) -> None:
+    client = Client()
+    client.force_login(dana)
+    before = everything()
+    client.post(_page(name, keys[0]), DATA[name])
+    shown = _html(client.get(f"{_page(name, keys[0])}?typed"))
+    for typed in DATA[name].values():
+        assert str(typed) in shown
+    assert "What you typed is still here." in shown
+    assert everything() == before
+
+
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.parametrize("name", PAGES)
 def test_a_key_that_somebody_has_removed_is_told_plainly(
@@ -107,9 +120,8 @@ def test_a_key_gets_a_name_a_last_day_and_networks_and_the_page_says_so(
         ("networks", "0.0.0.0/0"),
         ("networks", PRIVATE),
         ("comment", PRIVATE.replace("\n", " ")),
-        ("comment", "x" * 256),
     ],
-    ids=["over", "no date", "a name", "everything", "private networks", "private name", "too long"],
+    ids=["over", "no date", "a name", "everything", "private networks", "private name"],
 )
 def test_what_cannot_be_taken_is_told_beside_its_field(
     browser: Client, keys: list[AccountKey], field: str, typed: str
@@ -121,6 +133,21 @@ def test_what_cannot_be_taken_is_told_beside_its_field(
     assert PRIVATE_LINE not in _html(answer)
     assert PRIVATE_LINE not in str(dict(browser.session))
     assert everything() == before
+
+
+def test_a_long_name_is_shortened_with_a_note_and_not_by_the_browser(
+    browser: Client, keys: list[AccountKey], settings_page: str
+) -> None:
+    place = _page("key_edit", keys[0])
+    assert "maxlength" not in _html(browser.get(place)).partition('name="comment"')[2].partition(">")[0]
+    assert browser.post(place, {"comment": "x" * 256}).url == settings_page
+    assert AccountKey.objects.get(pk=keys[0].pk).comment == "x" * 255
+    shown = _html(browser.get(settings_page))
+    assert "The comment of this key was longer than 255 characters. It was cut." in shown
+    # The whole of it stands in the box, and where the card's name is pointed at; elsewhere its beginning does.
+    assert shown.count("x" * 255) == 2
+    browser.post(place, {"comment": " ".join(["x" * 127, "y" * 127])})
+    assert "It was cut." not in _html(browser.get(settings_page))
 
 
 def test_networks_that_the_whole_account_does_not_have_are_refused(browser: Client, keys: list[AccountKey]) -> None:
@@ -198,6 +225,40 @@ def test_the_last_key_that_works_goes_only_with_the_user_name_typed(
     assert not AccountKey.objects.filter(pk=keys[0].pk).exists()
 
 
+@pytest.mark.parametrize(("name", "is_safe_way_told"), [("key_remove", True), ("key_lost", False)])
+def test_where_no_key_that_has_signed_in_would_be_left_the_safe_way_is_told_but_for_a_lost_one(
+    browser: Client, keys: list[AccountKey], name: str, is_safe_way_told: bool
+) -> None:
+    SignInFactory(username=keys[0].account.username, fingerprint=keys[0].fingerprint)
+    shown = _html(browser.get(_page(name, keys[0])))
+    assert "No key that has ever signed in would be left." in shown
+    assert f"Type {keys[0].account.username} to confirm" in shown
+    assert (f'href="{_page("key_replace", keys[0])}"' in shown) is is_safe_way_told
+
+
+def test_a_restriction_that_shuts_everybody_out_goes_only_with_the_user_name_typed(
+    browser: Client, keys: list[AccountKey]
+) -> None:
+    account = keys[0].account
+    SignInFactory(username=account.username, address="8.8.8.8")
+    pages = {
+        reverse("technical_settings_networks", args=[account.district.slug]): {"networks": "8.8.4.0/24"},
+        _page("key_edit", keys[0]): {"networks": "8.8.4.0/24"},
+    }
+    keys[1].delete()
+    for place, data in pages.items():
+        before = everything()
+        assert "to confirm" not in _html(browser.get(place))
+        for typed, said in (("", "The last good sign-in came from 8.8.8.8"), ("no", "This is not the user name")):
+            answer = browser.post(place, {**data, "confirmed": typed})
+            assert answer.status_code == 422
+            assert said in _html(answer)
+            assert f"Type {account.username} to confirm" in _html(answer)
+        assert everything() == before
+        assert browser.post(place, {**data, "confirmed": account.username}).status_code == 302
+        browser.post(place, {"networks": ""})
+
+
 @pytest.mark.parametrize("name", ["key_replace", "key_remove", "key_lost"])
 def test_staff_must_say_why_they_change_a_key(keys: list[AccountKey], name: str) -> None:
     client = Client()
@@ -258,7 +319,7 @@ def test_while_a_newer_list_is_unsettled_the_page_promises_no_time(browser: Clie
     assert "at the latest at" not in shown
     KeyFile.objects.update(found={**found, "fingerprints": []})
     shown = _html(browser.get(_lost_page(lost, "key_lost_state")))
-    assert "The key no longer opens anything." in shown
+    assert "The key no longer opens your account." in shown
     assert "had a newer list of keys" in shown
     assert "at the latest at" not in shown
 

@@ -1,5 +1,6 @@
 """The page “Keys” of the vendor's staff."""
 
+from collections.abc import Callable
 from datetime import date
 
 import pytest
@@ -8,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import SftpAccount
+from accounts.models import District, SftpAccount
 from keys.models import AccountKey, LostKey, SharedKeyRequest
 from keys.services import KeyElsewhere, key_lost, keys_save
 from keys.sets import By
@@ -109,6 +110,24 @@ def test_what_is_decided_can_be_decided_again(support: Client, asked: SharedKeyR
     assert (asked.state, asked.reason) == ("allowed", "second")
 
 
+def test_staff_who_stop_allowing_the_only_key_are_asked_for_the_user_name(
+    support: Client, asked: SharedKeyRequest
+) -> None:
+    place = reverse("staff_keys_decide", args=[asked.pk])
+    support.post(place, {"decision": "allow", "reason": "One provider.", "seen": "waiting"})
+    assert "It is disabled there at once" not in _html(support)
+    keys_save(asked.account, text("rsa3072"), seen_version=1, by=By(None))
+    assert "It is disabled there at once" in _html(support)
+    decline = {"decision": "decline", "reason": "It has gone.", "seen": "allowed"}
+    answer = support.post(place, decline)
+    assert answer.status_code == 422
+    assert "No key that works would be left" in answer.content.decode()
+    assert f"Type {asked.account.username} to confirm" in answer.content.decode()
+    assert asked.account.keys.get().disabled is None
+    assert support.post(place, {**decline, "confirmed": asked.account.username}).status_code == 302
+    assert asked.account.keys.get().disabled is not None
+
+
 def test_marked_disabled_and_leaking_keys_of_all_districts_are_listed(
     support: Client, account: SftpAccount, theirs: SftpAccount
 ) -> None:
@@ -121,6 +140,53 @@ def test_marked_disabled_and_leaking_keys_of_all_districts_are_listed(
     assert set(shown.context["troubled"]) == {marked, disabled}
     assert [key.label for key in shown.context["leaking"]] == ["ECDSA P-521"]
     assert "will be disabled 5 December 2026" in shown.content.decode()
+
+
+def _shared(asked: SharedKeyRequest, theirs: SftpAccount) -> AccountKey:
+    """This district has the other's key too, with leave of staff; the key in the other's account."""
+    SharedKeyRequest.objects.update(state="allowed", decided=timezone.now())
+    keys_save(asked.account, text("rsa3072"), seen_version=1, by=By(None))
+    return theirs.keys.get(fingerprint=asked.fingerprint)
+
+
+def test_a_key_that_one_district_lost_and_another_still_uses_leads_the_page(
+    support: Client, asked: SharedKeyRequest, theirs: SftpAccount
+) -> None:
+    key = _shared(asked, theirs)
+    assert "All clear." in _html(support)
+    key_lost(key, by=By(None))
+    shown = _html(support)
+    assert "1 key reported lost still opens an account." in shown
+    assert f"#key-{asked.account.keys.get().pk}" in shown
+    assert "Elm Hollow reported it as lost" in shown
+    assert "All clear." not in shown
+
+
+def test_so_does_one_that_its_first_owner_still_uses(
+    support: Client, asked: SharedKeyRequest, theirs: SftpAccount
+) -> None:
+    key = _shared(asked, theirs)
+    key_lost(asked.account.keys.get(), by=By(None), confirmed=asked.account.username)
+    assert list(support.get(reverse("staff_keys")).context["lost"]) == [key]
+
+
+NOT_OPEN = {
+    "it is disabled there": lambda asked: asked.account.keys.update(disabled=timezone.now()),
+    "it is removed there": lambda asked: asked.account.keys.all().delete(),
+    "that district is closed": lambda asked: District.objects.filter(pk=asked.account.district_id).update(
+        state="closed"
+    ),
+    "staff have allowed it since": lambda asked: SharedKeyRequest.objects.update(decided=timezone.now()),
+}
+
+
+@pytest.mark.parametrize("change", NOT_OPEN.values(), ids=NOT_OPEN)
+def test_a_lost_key_is_no_longer_told_of_when(
+    support: Client, asked: SharedKeyRequest, theirs: SftpAccount, change: Callable[[SharedKeyRequest], object]
+) -> None:
+    key_lost(_shared(asked, theirs), by=By(None))
+    change(asked)
+    assert list(support.get(reverse("staff_keys")).context["lost"]) == []
 
 
 def test_the_page_says_whether_there_is_a_blocklist(support: Client, settings: LazySettings, tmp_path: object) -> None:

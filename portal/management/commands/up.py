@@ -15,6 +15,8 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from hosts.models import Host
+from keys.models import PropagationRun
+from keys.services import run_want
 from portal import demo, parts
 from portal.broker import embedded_server, embedded_socket
 from portal.checks import OURS
@@ -113,6 +115,8 @@ class Command(BaseCommand):
         is_first = demo.people_make(people)
         if is_first and settings.DEMO:
             demo.epochs_put()
+        # The database may be an older one that was restored: every host is asked at once what it has.
+        run_want(PropagationRun.Cause.START, actor=None)
         return people, is_first
 
     def _greet(self, port: int, sftp_port: int, people: tuple[demo.Person, ...], is_first: bool) -> None:
