@@ -331,8 +331,13 @@ def _hand_on(old: AccountKey) -> None:
 
 
 def _is_needed(key: AccountKey, today: date) -> bool:
-    others = key.account.keys.exclude(pk=key.pk)
-    return key.is_usable(today) and not any(other.is_usable(today) for other in others)
+    """Whether without it no key would be left that works, or none of those that have ever signed in."""
+    others = {other.fingerprint for other in key.account.keys.exclude(pk=key.pk) if other.is_usable(today)}
+    if not key.is_usable(today) or not others:
+        return key.is_usable(today)
+    good = sign_ins_of(key.account).filter(accepted=True, fingerprint__in={key.fingerprint, *others})
+    tried = set(good.order_by().values_list("fingerprint", flat=True).distinct())
+    return key.fingerprint in tried and not tried & others
 
 
 # --- Reminded of -------------------------------------------------------------------------------------------------

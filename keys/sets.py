@@ -96,8 +96,8 @@ def _noted(file: KeyFile, cause: KeySet.Cause, by: By, change: Change) -> KeySet
     # Of an account's own life people are told by other means.
     if made.is_by_people:
         _audit(made, account, by)
-        # The nightly look says at more length why, and what to do.
-        if cause != KeySet.Cause.DISABLED:
+        # The nightly look says at more length why, and what to do; another order of the lines is no news.
+        if cause != KeySet.Cause.DISABLED and (change != Change() or cause != KeySet.Cause.SAVED):
             _mail(made, account)
     return made
 

@@ -203,7 +203,8 @@ def _lost_state(lost: LostKey) -> dict[str, object]:
     # Our set has to wait for a decision of staff; this key need not.
     found = file.found or {}
     is_held = lost.key_set.on_host is None and bool(found)
-    is_taken_out = is_held and lost.fingerprint not in found["fingerprints"]
+    # An empty set stands under a name that the host no longer uses: its keys may be under another.
+    is_taken_out = is_held and bool(found["fingerprints"]) and lost.fingerprint not in found["fingerprints"]
     is_gone = lost.key_set.on_host is not None or is_taken_out
     is_over = is_gone and lost.at < timezone.now() - LOOK_FOR
     return {

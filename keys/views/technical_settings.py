@@ -63,12 +63,17 @@ def technical_settings(request: HttpRequest, slug: str) -> HttpResponse:
     typed = typed_before(request)
     if typed and not rights_shown(request.user, district)["may_save"]:
         typed = None
-    box = Box(str(typed.get("authorized_keys", "")), typed["version"]) if typed else _saved_box(district)
+    box = Box(str(typed.get("authorized_keys", "")), _version(typed, district)) if typed else _saved_box(district)
     return _page(request, district, _form(request, district, typed), box)
 
 
 def _form(request: HttpRequest, district: District, typed: QueryDict | None) -> TechnicalSettingsForm:
     return TechnicalSettingsForm(typed, is_vendors=is_vendors(request.user, district))
+
+
+def _version(typed: QueryDict, district: District) -> str:
+    """The version of the set that the form showed; of today's, if it was sent without one."""
+    return str(typed.get("version") or district.sftp_account.key_file.version)
 
 
 def _saved_box(district: District) -> Box:

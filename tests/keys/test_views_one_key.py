@@ -318,6 +318,10 @@ def test_while_a_newer_list_is_unsettled_the_page_promises_no_time(browser: Clie
     assert "The key may still work." in shown
     assert "at the latest at" not in shown
     KeyFile.objects.update(found={**found, "fingerprints": []})
+    # An empty set stands under a name that was given up: what was found says nothing of the key.
+    shown = _html(browser.get(_lost_page(lost, "key_lost_state")))
+    assert "The key may still work." in shown
+    KeyFile.objects.update(found={**found, "fingerprints": ["SHA256:" + "a" * 43]})
     shown = _html(browser.get(_lost_page(lost, "key_lost_state")))
     assert "The key no longer opens your account." in shown
     assert "had a newer list of keys" in shown

@@ -53,10 +53,10 @@ def test_a_comment_whose_blanks_were_lost_at_the_ends_of_lines_is_right_or_refus
         if paste.accepted:
             assert [key.comment for key in paste.keys] == [comment], width
         else:
-            assert [(problem.code, problem.line) for problem in paste.problems] == [("join-uncertain", 1)]
-            assert width < len(comment) or comment in pieces
+            assert (paste.problems[0].code, paste.problems[0].line) == ("join-uncertain", 1), width
             refused += 1
-    assert refused < 12
+    # Where the blank before the comment, or one in it, fell on the break, nothing shows that the lines belong together.
+    assert refused < 30
 
 
 @pytest.mark.parametrize("width", [3, 4, 5, 7, 9, 10])
@@ -64,7 +64,7 @@ def test_a_comment_whose_blanks_may_have_been_on_either_side_of_a_break_is_refus
     bare = samples.text("ed25519").rpartition(" ")[0]
     pieces = broken(f"{bare} nightly export of the SIS, Dana Ruiz", width).split("\n")
     paste = parse_paste("\n".join(piece.strip(" ") for piece in pieces))
-    assert [(problem.code, problem.line) for problem in paste.problems] == [("join-uncertain", 1)]
+    assert (paste.problems[0].code, paste.problems[0].line) == ("join-uncertain", 1)
 
 
 @pytest.mark.parametrize("width", [20, 40, 64, 72, 76])
@@ -122,7 +122,7 @@ def test_a_line_behind_a_blank_one_is_no_comment_unless_all_lines_have_one() -> 
 
 
 @pytest.mark.parametrize("name", samples.TYPES)
-def test_a_key_that_was_broken_where_words_end_is_joined_with_its_comment(name: str) -> None:
+def test_a_key_that_was_broken_where_words_end_is_right_or_refused(name: str) -> None:
     line = samples.text(name)
     # From 80 on, the break may be in the comment only, and then nothing shows that the lines belong together.
     for width in range(36, 80):
@@ -132,10 +132,9 @@ def test_a_key_that_was_broken_where_words_end_is_joined_with_its_comment(name: 
             if paste.accepted:
                 assert [key.line() for key in paste.keys] == [line], width
             else:
-                # A comment on a line of its own could be anything, unless it is of the shape user@host.
-                assert line.split(" ", 2)[2] == "\n".join(pieces).split(samples.words(name)["base64"][-2:] + "\n")[1]
-                assert [problem.code for problem in paste.problems] == ["join-uncertain"]
-                assert "@" not in line.split(" ", 2)[2]
+                # What had no room and stands below could be anything, a password too.
+                assert paste.problems[0].code == "join-uncertain"
+                assert not pieces[-1].endswith(samples.words(name)["base64"][-2:])
 
 
 FOREIGN = ["hunter2!", "http://smithville.example", "Sent from my iPhone", "password123", "Thanks, Dana", "id_rsa.txt"]
@@ -148,27 +147,39 @@ def test_what_stands_below_a_whole_key_never_gets_into_its_comment(name: str, co
     line = samples.text(f"{name}-no-comment") + comment
     for width in range(40, 80):
         pieces = textwrap.wrap(line, width, break_on_hyphens=False)
-        # A full last line may well go on, and so may a key that was broken at all its blanks.
-        is_full = len(pieces[-1]) >= width - 1 or len(pieces) == line.count(" ") + 1
+        # A full last line may well go on.
+        is_full = len(pieces[-1]) >= width - 1
         if not is_full and pieces[-1].endswith(comment.strip() or line[-2:]):
             assert not parse_paste("\n".join([*pieces, below])).accepted, width
 
 
-def test_a_name_of_the_shape_user_at_host_below_a_key_is_its_comment() -> None:
+@pytest.mark.parametrize(
+    ("comment", "below"),
+    [("", "dana@sis-server"), ("", "P@ssw0rd"), (" dana@smithville.", "k12.oh.us"), (" dana", "@sis-server")],
+)
+def test_a_name_or_its_end_below_a_whole_key_is_told_as_uncertain(comment: str, below: str) -> None:
     words = samples.words("ed25519")
-    paste = parse_paste(f"{words['type']} {words['base64']}\ndana@sis-server")
-    assert paste.accepted
-    assert paste.keys[0].comment == "dana@sis-server"
+    paste = parse_paste(f"{words['type']} {words['base64']}{comment}\n{below}\n{samples.text('rsa3072')}")
+    assert [(problem.code, problem.line) for problem in paste.problems] == [("join-uncertain", 1)]
+
+
+def test_a_key_that_was_broken_at_its_blanks_only_has_the_name_below_for_its_comment() -> None:
+    words = samples.words("rsa4096")
+    paste = parse_paste(f"{words['type']}\n{words['base64']}\ndana@sis-server")
+    assert [key.comment for key in paste.keys] == ["dana@sis-server"]
 
 
 @pytest.mark.parametrize(
-    ("comment", "below"), [("dana@smithville.", "k12.oh.us"), ("dana", "@sis-server"), ("dana@sis-", "server-01")]
+    "below", ["Summer2024", "password: hunter2", "Thanks!", "Port: 22", "EOF", "https://x.org", "```"]
 )
-def test_the_end_of_such_a_name_below_a_key_is_the_end_of_its_comment(comment: str, below: str) -> None:
-    words = samples.words("ed25519")
-    paste = parse_paste(f"{words['type']} {words['base64']} {comment}\n{below}\n{samples.text('rsa3072')}")
-    assert paste.accepted
-    assert paste.keys[0].comment == comment + below
+def test_what_stands_below_a_broken_key_with_a_comment_is_not_eaten(below: str) -> None:
+    line = f"{samples.text('rsa2048-no-comment')} rsa-key-20240131"
+    for width in range(30, 130):
+        pieces = broken(line, width).split("\n")
+        # Only where the last line is full, or one short, may it go on.
+        if len(pieces[-1]) < width - 1:
+            paste = parse_paste("\n".join([*pieces, below]))
+            assert not paste.accepted or paste.keys[0].comment == "rsa-key-20240131", width
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,8 @@
 """Putting an OpenSSH line together again that was broken at some column.
 
 The blob says by its own length fields where it ends, so that part is certain. A comment says nothing of the
-kind: what follows it is joined only if the line was full, if its next word had no room left on it, or if a
-blank or a name of the shape ``user@host`` shows that the line goes on. Where a line has no comment yet, or one that
-is such a name already, the want of room is not enough: what stands below could be anything, a password too.
+kind: what follows it is joined only if the line was full to its column, or one short where a blank was lost, or if the
+blank at which it was broken is still there. All else could be anything, a password too: then nothing is taken.
 
 Blank lines between the pieces of a blob are skipped, and between the lines of a comment if all lines have as many.
 """
@@ -21,7 +20,7 @@ from keys.core.wire import BASE64, encoded_length, encoded_name
 _MOST_TYPE_PIECES = 64
 _SHORTEST_KEY_PIECE = 16
 _LONGEST_NAME = 32  # a word of more base64 characters is a piece of a key, not of a comment
-# Where a name cannot end, so that the line below must be the rest of it.
+# Where a name cannot end.
 _HALF_A_NAME = re.compile(r"[@.-]$")
 _USER_AT_HOST = re.compile(r"[\w.+-]{1,64}@[\w.-]{1,253}")
 # Names of options in an authorized_keys file (sshd(8)).
@@ -30,10 +29,11 @@ OPTION = (
     r"|permitopen|port-forwarding|principals|pty|restrict|touch-required|tunnel|user-rc|verify-required"
     r"|x11-forwarding"
 )
-# Options, and names of files: whatever they belong to, they are no comment.
+# Options, names of files and addresses, fences and fields of a form: whatever they belong to, they are no comment.
 _OF_ITS_OWN = re.compile(
     rf"(?:{OPTION})(?:=|,)|(?:cert-authority|restrict|no-[a-z0-9-]{{2,20}})(?: |$)|[a-z0-9-]{{1,40}}=\""
-    r"|~?[/\\]|\.{1,2}[/\\]|[a-z]:[/\\]|\S*\.(?:pub|ppk|pem)$",
+    r"|~?[/\\]|\.{1,2}[/\\]|[a-z]:[/\\]|\S*\.(?:pub|ppk|pem|key|txt|csv|zip|pdf|docx?|png|jpe?g|gif|bmp)$"
+    r"|[a-z]{3,8}://|www\.|(?:sha256|sha1|md5):|[<>]|```|~~~|(?:ssh|ecdsa|sk)-|\w[\w ]{0,30}:(?: |$)",
     re.I,
 )
 _HYPHENATED = re.compile(r"\w-$")
@@ -79,13 +79,15 @@ class _Column:
         """How many characters of the text a line shows, as far as they are still there."""
         return max(_blanks_before(line) - self.left, 0) + len(line.text)
 
-    def is_guess(self, line: Line, following: Line, comment: str) -> bool:
-        """Whether nothing but the want of room speaks for a comment that goes on, and it may well be whole."""
-        if self.width is None or self.trails(line) or self.leads(following):
-            return False
-        return not comment or (
-            self.length(line) < self.width - 1 and _USER_AT_HOST.fullmatch(comment.strip(" ")) is not None
-        )
+    def goes_on(self, line: Line, following: Line, comment: str) -> bool | None:
+        """Whether the next line is the rest of a comment; None where that may be, and nothing shows it."""
+        if self.width is None:
+            return None if not comment and self.leads(following) else False
+        room = self.width - self.length(line)
+        if 0 <= room <= len(following.text.partition(" ")[0]) and len(following.text) <= self.width:
+            is_broken_here = self.trails(line) or (room == 0 and self.leads(following)) or (comment and room <= 1)
+            return True if is_broken_here and not line.text.endswith("\\") else None
+        return False
 
     def is_unclear(self, lines: Sequence[Line]) -> bool:
         """Whether nothing tells where the blanks of a comment on these lines were.
@@ -201,21 +203,23 @@ def _fitted(lines: Sequence[Line], first: int, pieces: list[str], needed: int | 
 
 def _with_comment(lines: Sequence[Line], key: Joined, start: int, column: _Column) -> Joined:
     """Join the rest of a broken comment, where it is certain that the lines belong together."""
-    comment, last, is_guess = key.comment, key.last, False
+    comment, last = key.comment, key.last
     steps = {line.number - above.number for above, line in pairwise(lines[start : last + 1])}
     step = steps.pop() if len(steps) == 1 else 1
-    while last + 1 < len(lines) and _may_go_on(lines, last, step) and _goes_on(lines, last, column, comment):
+    is_certain: bool | None = True
+    while last + 1 < len(lines) and _may_go_on(lines, last, step):
+        is_certain = column.goes_on(lines[last], lines[last + 1], comment)
+        if not is_certain:
+            break
+        comment += _gap(lines[last], lines[last + 1], column) + lines[last + 1].text
         last += 1
-        is_guess = is_guess or column.is_guess(lines[last - 1], lines[last], comment)
-        comment += _gap(lines[last - 1], lines[last], column) + lines[last].text
-    is_guess = is_guess and _USER_AT_HOST.fullmatch(comment.strip(" ")) is None
-    if is_guess or column.is_unclear(lines[key.last : last + 1]):
-        return Joined("", "", last, Refusal.JOIN_UNCERTAIN.error())
+    if is_certain is None or column.is_unclear(lines[key.last : last + 1]):
+        return Joined("", "", last + (is_certain is None), Refusal.JOIN_UNCERTAIN.error())
     if last == key.last and _is_name_below(lines, start, last, step, comment):
-        comment, last = comment + lines[last + 1].text, last + 1
-    if last == key.last:
-        return key
-    return Joined(key.base64, comment.strip(" "), last)
+        return Joined(key.base64, lines[last + 1].text, last + 1)
+    if last == key.last and _may_be_name_below(lines, start, last, step, comment):
+        return Joined("", "", last + 1, Refusal.JOIN_UNCERTAIN.error())
+    return Joined(key.base64, comment.strip(" "), last) if last > key.last else key
 
 
 def _column(lines: Sequence[Line], start: int, last: int) -> _Column:
@@ -250,27 +254,14 @@ def _may_go_on(lines: Sequence[Line], last: int, step: int) -> bool:
     return len(text) < _LONGEST_NAME or BASE64.fullmatch(text) is None
 
 
-def _goes_on(lines: Sequence[Line], last: int, column: _Column, comment: str) -> bool:
-    """Whether the next line is the rest of the comment: there was no room for it, or a blank leads it."""
-    line, following = lines[last], lines[last + 1]
-    if column.width is None:
-        return not comment and _blanks_before(following) > _blanks_before(line)
-    no_room = column.length(line) + 1 + len(following.text.partition(" ")[0]) > column.width
-    return no_room and len(line.text) <= column.width and len(following.text) <= column.width
-
-
 def _is_name_below(lines: Sequence[Line], start: int, last: int, step: int, comment: str) -> bool:
-    """Whether a name of the shape ``user@host`` follows, or its end, or any comment if only blanks were broken."""
-    if last + 1 >= len(lines) or not _may_go_on(lines, last, step):
+    """Whether a key that was broken at its blanks ends with a name of the shape ``user@host`` on a line of its own."""
+    if comment or last + 1 >= len(lines) or not _may_go_on(lines, last, step):
         return False
-    text = lines[last + 1].text
     if last + 2 < len(lines) and _may_belong(lines, last + 1, step):
         return False
-    if comment:
-        is_cut = text.startswith("@") or _HALF_A_NAME.search(comment) is not None
-        return is_cut and _USER_AT_HOST.fullmatch(comment + text) is not None
-    broken_at_blanks = start == last and not lines[start].text.startswith(tuple(ALGORITHMS))
-    return broken_at_blanks or _USER_AT_HOST.fullmatch(text) is not None
+    is_name = _USER_AT_HOST.fullmatch(lines[last + 1].text) is not None
+    return is_name and _is_broken_at_blanks(lines, start, last)
 
 
 def _may_belong(lines: Sequence[Line], last: int, step: int) -> bool:
@@ -278,6 +269,22 @@ def _may_belong(lines: Sequence[Line], last: int, step: int) -> bool:
     line = lines[last + 1]
     is_near = line.number - lines[last].number == step
     return is_near and bool(line.text) and opening_at(lines, last + 1) is None
+
+
+def _may_be_name_below(lines: Sequence[Line], start: int, last: int, step: int, comment: str) -> bool:
+    """Whether what follows looks like a comment: ``user@host``, its end, or anything if only blanks were broken."""
+    if last + 1 >= len(lines) or not _may_go_on(lines, last, step):
+        return False
+    text = lines[last + 1].text
+    if comment:
+        is_cut = text.startswith("@") or _HALF_A_NAME.search(comment) is not None
+        return is_cut and _USER_AT_HOST.fullmatch(comment + text) is not None
+    return _is_broken_at_blanks(lines, start, last) or _USER_AT_HOST.fullmatch(text) is not None
+
+
+def _is_broken_at_blanks(lines: Sequence[Line], start: int, last: int) -> bool:
+    """Whether the base64 stands whole on a line of its own, as programs for mail leave it that break only at blanks."""
+    return start == last and not lines[start].text.startswith(tuple(ALGORITHMS))
 
 
 def _gap(before: Line, line: Line, column: _Column) -> str:
