@@ -7,7 +7,7 @@ from datetime import timedelta
 from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Count, Q
 from django.utils import timezone
 
 from hosts.models import Host
@@ -87,9 +87,11 @@ def district_state_set(district: District, state: District.State, *, reason: str
 
 
 def _host_for_new_accounts() -> Host:
-    host = Host.objects.first()
+    # One that nobody has confirmed yet, or that was stopped, gets no new districts.
+    ready = Host.objects.filter(state=Host.State.READY)
+    host = ready.annotate(count=Count("accounts")).order_by("-count", "pk").first()
     if host is None:
-        raise Refused("no-host", "There is no SFTP host yet. Start the portal once with `make run`; it makes one.")
+        raise Refused("no-host", "No SFTP host is ready. Start the portal once with `make run`; it makes one.")
     return host
 
 

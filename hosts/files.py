@@ -1,4 +1,4 @@
-"""The one interface to a host's files. `local` implements it for the same machine, `remote` will over SFTP.
+"""The one interface to a host's files. `local` implements it for the same machine, `remote` over SFTP.
 
 Paths are `HostPath` values. No call ever follows a symbolic link, in any part of a path. Every failure is a
 `HostError`.
@@ -6,12 +6,18 @@ Paths are `HostPath` values. No call ever follows a symbolic link, in any part o
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from typing import BinaryIO, Protocol
 
+from .core.errors import HostError
 from .core.paths import HostPath, Username
+
+# A leading dot is no user name's first character, so a temporary in keys/ is never taken for an account's
+# file.
+TEMPORARY_PREFIX = b".portal-tmp-"
 
 
 class EntryKind(Enum):
@@ -26,7 +32,9 @@ class Entry:
     """One thing in a directory.
 
     `name` may carry undecodable bytes as surrogates: show it with `paths.shown`. `size` is in bytes, `links`
-    counts the file's names (over 1: another name can change it), `inode` tells two files of one host apart.
+    counts the file's names (over 1: another name can change it), `inode` tells two files of one host apart;
+    over SFTP, which tells neither, they are 1 and 0. `modified` is in seconds since the epoch, by the host's clock;
+    `owner` the user's number on the host, None if it is not told; `mode` the permission bits.
     """
 
     name: str
@@ -34,6 +42,18 @@ class Entry:
     size: int
     links: int
     inode: int
+    modified: int = 0
+    owner: int | None = None
+    mode: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FileRead:
+    """A file as it was read: its content, and what a listing tells of it as long as nobody touches it again."""
+
+    content: bytes
+    size: int
+    modified: int
 
 
 class HostFiles(Protocol):
@@ -59,6 +79,16 @@ class HostFiles(Protocol):
 
         Durable on return.
         """
+
+    def write_many(self, items: Iterable[tuple[HostPath, bytes]]) -> Iterator[tuple[HostPath, HostError | None]]:
+        """Write each as `write` does, many at a time where that is faster.
+
+        Each path comes out once, in any order, with None or with what went wrong; one that failed never stops the
+        others, and has its old content. The items are taken as they are needed, not all at once.
+        """
+
+    def read_many(self, paths: Iterable[HostPath], limit: int) -> Iterator[tuple[HostPath, FileRead | HostError]]:
+        """Read each as `read` does, many at a time where that is faster; each comes out once, in any order."""
 
     def rename(self, old: HostPath, new: HostPath) -> None:
         """Move a file or directory within the host's file system.

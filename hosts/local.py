@@ -14,7 +14,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -32,11 +32,8 @@ from .core.errors import (
     TooLarge,
 )
 from .core.paths import HostPath, Username, name_bytes, name_text, open_writes, shown
-from .files import Entry, EntryKind
+from .files import TEMPORARY_PREFIX, Entry, EntryKind, FileRead
 
-# A leading dot is no user name's first character, so a temporary in keys/ is never taken for an account's
-# file.
-TEMPORARY_PREFIX = b".portal-tmp-"
 DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 OPEN_LIST_LIMIT = 16 * 1024 * 1024
@@ -63,23 +60,15 @@ _ERRORS: dict[int, type[HostError]] = {
     errno.EIO: HostDown,
     errno.ESTALE: HostDown,
 }
-_SENTENCES: dict[type[HostError], str] = {
-    NotThere: "“{name}” is not on the host.",
-    AlreadyThere: "“{name}” is already on the host.",
-    NotEmpty: "The directory “{name}” is not empty.",
-    Refused: "The host does not permit this for “{name}”.",
-    NotSafe: "“{name}” is a link, or not an ordinary file or directory; it is left alone.",
-    Full: "The host has no room for “{name}”: its disk, quota or file table is full.",
-    HostDown: "The host's disk does not answer.",
-}
 
 
 def translate(error: OSError, name: str) -> HostError:
     """The error of our tree for a system error met at the entry `name`."""
     kind = _ERRORS.get(error.errno or 0, HostFault)
-    slug = errno.errorcode.get(error.errno or 0, "unknown")
-    sentence = _SENTENCES.get(kind, f"The host failed at “{{name}}” ({slug}).")
-    return kind(sentence.format(name=shown(name, 80)))
+    if kind is HostFault:
+        slug = errno.errorcode.get(error.errno or 0, "unknown")
+        return HostFault(f"The host failed at “{shown(name, 80)}” ({slug}).")
+    return kind.at(shown(name, 80))
 
 
 @contextlib.contextmanager
@@ -186,7 +175,9 @@ def entry_of(name: str, status: os.stat_result) -> Entry:
         stat.S_IFLNK: EntryKind.LINK,
     }
     kind = kinds.get(stat.S_IFMT(status.st_mode), EntryKind.OTHER)
-    return Entry(name, kind, status.st_size, status.st_nlink, status.st_ino)
+    modified = int(status.st_mtime)
+    mode = stat.S_IMODE(status.st_mode)
+    return Entry(name, kind, status.st_size, status.st_nlink, status.st_ino, modified, status.st_uid, mode)
 
 
 def scanned(directory: int) -> Iterator[tuple[bytes, os.stat_result]]:
@@ -249,15 +240,35 @@ class LocalFiles:
             return os.fdopen(file_open(above, name, os.O_RDONLY), "rb")
 
     def read(self, path: HostPath, limit: int) -> bytes:
+        return self._read(path, limit).content
+
+    def _read(self, path: HostPath, limit: int) -> FileRead:
         with self.open_read(path) as file, translated(path.name):
+            found = os.fstat(file.fileno())  # first: what is changed while it is read shows in the next listing
             content = file.read(limit + 1)
         if len(content) > limit:
             raise TooLarge(f"“{shown(path.name, 80)}” is larger than {limit} bytes.")
-        return content
+        return FileRead(content, found.st_size, int(found.st_mtime))
 
     def write(self, path: HostPath, content: bytes) -> None:
         with self._above(path) as (above, name):
             replace_file(above, name, content)
+
+    def write_many(self, items: Iterable[tuple[HostPath, bytes]]) -> Iterator[tuple[HostPath, HostError | None]]:
+        for path, content in items:
+            try:
+                self.write(path, content)
+            except HostError as error:
+                yield path, error
+            else:
+                yield path, None
+
+    def read_many(self, paths: Iterable[HostPath], limit: int) -> Iterator[tuple[HostPath, FileRead | HostError]]:
+        for path in paths:
+            try:
+                yield path, self._read(path, limit)
+            except HostError as error:
+                yield path, error
 
     def rename(self, old: HostPath, new: HostPath) -> None:
         with self._above(new) as (new_above, new_name), self._above(old) as (old_above, old_name):

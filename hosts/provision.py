@@ -6,8 +6,11 @@ Every call may be repeated.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+from collections.abc import Sequence
 
-from .core.errors import AlreadyThere, NotEmpty, NotThere
+from . import helper
+from .core.errors import AlreadyThere, HostError, NotEmpty, NotThere
 from .core.paths import (
     DOWNLOADS,
     HostPath,
@@ -20,6 +23,7 @@ from .core.paths import (
     upload,
 )
 from .files import HostFiles
+from .models import Host
 
 
 def home_make(files: HostFiles, account: Username) -> None:
@@ -27,6 +31,22 @@ def home_make(files: HostFiles, account: Username) -> None:
     places."""
     for place in (keys_directory(), claimed_directory(), *_places(account)):
         files.make_directory(place)
+
+
+def accounts_tell(files: HostFiles, host: Host, wished: Sequence[tuple[Username, int]]) -> dict[str, HostError]:
+    """Have a host of its own make just these accounts, each with its user number; nothing if it has been told them.
+
+    Returns those it would not make, by name: the others are there. Raises HelperRefused if its helper will not do it
+    at all (`drops-too-many`, for one), and whatever SFTP meets.
+    """
+    digest = hashlib.sha256(repr(wished).encode("utf-8")).hexdigest()
+    if host.accounts_digest == digest:
+        return {}
+    refused = dict(helper.accounts(files, wished).refused)
+    if not refused:
+        host.accounts_digest = digest
+        Host.objects.filter(pk=host.pk).update(accounts_digest=digest)
+    return refused
 
 
 def home_rename(files: HostFiles, old: Username, new: Username) -> None:

@@ -415,12 +415,19 @@ class DistrictSession(SSHServerStreamSession[bytes]):
     def session_started(self) -> None:
         channel: Any = self._chan
         if channel.get_subsystem() != "sftp":
-            channel.write_stderr(NO_SHELL.encode("ascii") + b"\r\n")
+            self._word_of_refusal(channel)
             channel.exit(1)
             return
         reader, writer = SSHReader[bytes](self, channel), SSHWriter[bytes](self, channel)
         handler = SftpHandler(self._connection.tree_for(channel), reader, writer)
         channel.get_connection().create_task(handler.run(), reader.logger)
+
+    def _word_of_refusal(self, channel: Any) -> None:
+        if (channel.get_command() or "").startswith("scp "):
+            # In scp's own words, a byte and a line: libssh2 (curl's scp://) takes silence for an upload that went well.
+            channel.write(b"\x02" + NO_SHELL.encode("ascii") + b"\n")
+        else:
+            channel.write_stderr(NO_SHELL.encode("ascii") + b"\r\n")
 
 
 def host_key(root: int) -> asyncssh.SSHKey:

@@ -53,6 +53,7 @@ HANDLE_LIMIT = 128
 ANSWER_LIMIT = 256 * 1024
 _READ_ONLY = "You can write only below /upload."
 _Handlers = dict[int | bytes, Any]
+Times = tuple[int, int]  # when it was read and when it was written, in seconds since the epoch
 
 
 class OpenWrites:
@@ -177,11 +178,24 @@ def _attributes(status: os.stat_result, writable: bool) -> SFTPAttrs:
     )
 
 
+def _unshared(status: os.stat_result) -> None:
+    """Refuse to change a file with a second name, which may be somebody else's."""
+    if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+        raise Refused("This file has a second name; it cannot be changed.")
+
+
+def _set(handle: int, size: int | None, times: Times | None) -> None:
+    if size is not None:
+        os.ftruncate(handle, size)
+    if times is not None:
+        os.utime(handle, times)
+
+
 class DistrictTree(SFTPServer):
     """The requests of one session, meant from the account's home.
 
     `root` is a handle of the host's root; `refuse_times` answers a request that only changes times with
-    "unsupported" instead of ignoring it.
+    "unsupported" instead of doing it.
     """
 
     def __init__(
@@ -214,8 +228,8 @@ class DistrictTree(SFTPServer):
 
     def _opened_for(self, handle: int, pflags: int, writing: bool) -> None:
         # Looked at before anything is cut off: a file with a second name may be somebody else's too.
-        if writing and os.fstat(handle).st_nlink > 1:
-            raise Refused("This file has a second name; it cannot be written.")
+        if writing:
+            _unshared(os.fstat(handle))
         if pflags & FXF_TRUNC:
             os.ftruncate(handle, 0)
 
@@ -260,15 +274,18 @@ class DistrictTree(SFTPServer):
 
     def setstat(self, path: bytes, attrs: SFTPAttrs) -> None:
         parts = _writable(path)
-        self._times_judge(attrs)
+        times = self._times(attrs)
         with self._above(parts) as (above, name):
             if attrs.size is None:
-                os.lstat(name, dir_fd=above)
+                _unshared(os.lstat(name, dir_fd=above))
+                if times is not None:
+                    # Of the link, if it is one: what it leads to is left alone.
+                    os.utime(name, times, dir_fd=above, follow_symlinks=False)
                 return
             handle = file_open(above, name, os.O_WRONLY)
             try:
                 self._opened_for(handle, 0, True)
-                os.ftruncate(handle, attrs.size)
+                _set(handle, attrs.size, times)
             finally:
                 os.close(handle)
 
@@ -278,16 +295,19 @@ class DistrictTree(SFTPServer):
     def fsetstat(self, file_obj: OpenFile, attrs: SFTPAttrs) -> None:  # type: ignore[override]
         if not file_obj.writing:
             raise SFTPPermissionDenied("This file is open for reading only.")
-        self._times_judge(attrs)
-        if attrs.size is not None:
-            with answered(file_obj.name):
-                os.ftruncate(file_obj.handle, attrs.size)
+        times = self._times(attrs)
+        with answered(file_obj.name):
+            _set(file_obj.handle, attrs.size, times)
 
-    def _times_judge(self, attrs: SFTPAttrs) -> None:
-        """Permissions, owners and times are taken and ignored: no client fails an upload over them."""
-        only_times = attrs.mtime is not None and attrs.size is None and attrs.permissions is None
-        if self._refuse_times and only_times and attrs.uid is None:
+    def _times(self, attrs: SFTPAttrs) -> Times | None:
+        """The times to set, if any. Permissions and owners are taken and ignored: no upload fails over them."""
+        if attrs.mtime is None:
+            return None
+        if not self._refuse_times:
+            return (attrs.mtime if attrs.atime is None else attrs.atime), attrs.mtime
+        if attrs.size is None and attrs.permissions is None and attrs.uid is None:
             raise SFTPOpUnsupported("File times cannot be set on this server.")
+        return None
 
     async def scandir(self, path: bytes) -> AsyncIterator[SFTPName]:
         parts = _existing(path)
@@ -334,10 +354,10 @@ class DistrictTree(SFTPServer):
         raise SFTPPermissionDenied("Links are not followed here.")
 
     def symlink(self, oldpath: bytes, newpath: bytes) -> None:
-        raise SFTPOpUnsupported("Links cannot be made here.")
+        raise SFTPPermissionDenied("Links cannot be made here.")
 
     def link(self, oldpath: bytes, newpath: bytes) -> None:
-        raise SFTPOpUnsupported("Links cannot be made here.")
+        raise SFTPPermissionDenied("Links cannot be made here.")
 
     def lock(self, file_obj: object, offset: int, length: int, flags: int) -> None:
         raise SFTPOpUnsupported("Files cannot be locked here.")

@@ -24,7 +24,8 @@ def broker_part() -> Part:
 def sftp_part(port: int) -> Part:
     """The embedded SFTP host. It knows no database: only its own tree of files."""
     argv = ("-m", "hosts.server", "--root", str(settings.SFTP_ROOT), "--port", str(port))
-    return Part("sftp", (sys.executable, *argv, "--address", settings.BIND_ADDRESS))
+    times = ("--refuse-times",) if settings.SFTP_REFUSE_TIMES else ()
+    return Part("sftp", (sys.executable, *argv, "--address", settings.BIND_ADDRESS, *times))
 
 
 def worker_part(environment: dict[str, str]) -> Part:

@@ -1,9 +1,11 @@
 """Every setting, in one file; the only reader of the environment. docs/configuration.md explains each."""
 
+import base64
 import contextlib
 import secrets
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import environ
@@ -21,23 +23,31 @@ STAGING_DIR = DATA_DIR / "staging"
 BADKEYS_BLOCKLIST_DIR = Path(env.str("BADKEYS_BLOCKLIST_DIR", default=str(DATA_DIR / "badkeys"))).resolve()
 
 
-def _kept_secret(path: Path) -> str:
+def _kept_secret(path: Path, made: Callable[[], str] = lambda: secrets.token_urlsafe(48)) -> str:
     """The secret in `path`, made at random the first time; readable by its owner only."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
         fresh.touch(mode=stat.S_IRUSR | stat.S_IWUSR)
-        fresh.write_text(secrets.token_urlsafe(48), encoding="ascii")
+        fresh.write_text(made(), encoding="ascii")
         with contextlib.suppress(FileExistsError):  # another process of this start was first: its secret is ours
             path.hardlink_to(fresh)
         fresh.unlink()
     return path.read_text(encoding="ascii").strip()
 
 
+def _fernet_key() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode("ascii")
+
+
 try:
     SECRET_KEY = env.str("SECRET_KEY", default="") or _kept_secret(DATA_DIR / "secret-key")
 except OSError as error:
     sys.exit(f"DATA_DIR cannot be used ({error}). Set it to a directory that this program may make and write in.")
+# What the portal keeps sealed (its private keys for SFTP hosts): the first seals, all open.
+SECRETS_KEYS = env.list("SECRETS_KEYS", default=[])
+with contextlib.suppress(OSError):  # some commands need no data directory; who needs a key is told that there is none
+    SECRETS_KEYS = SECRETS_KEYS or [_kept_secret(DATA_DIR / "secrets-key", _fernet_key)]
 
 # --- Where people and programs reach us --------------------------------------------------------------------------
 DEBUG = env.bool("DEBUG", default=False)
@@ -47,6 +57,7 @@ PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://localhost:{PORT}").rstrip("/
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 SFTP_PORT = env.int("SFTP_PORT", default=2222)
+SFTP_REFUSE_TIMES = env.bool("SFTP_REFUSE_TIMES", default=False)
 SFTP_HOST_NAME = env.str("SFTP_HOST_NAME", default="localhost")
 VENDOR_NAME = env.str("VENDOR_NAME", default="Example School Systems")
 DEMO = env.bool("DEMO", default=True)
@@ -89,6 +100,9 @@ WEB_THREADS = env.int("WEB_THREADS", default=8)
 INVITATION_DAYS = env.int("INVITATION_DAYS", default=7)
 PROCESSED_DAYS = env.int("PROCESSED_DAYS", default=30)
 KEY_GRACE_DAYS = env.int("KEY_GRACE_DAYS", default=14)
+FIRST_USER_NUMBER = env.int("FIRST_USER_NUMBER", default=66000)
+PROPAGATION_MOST_UNASKED_KEYS = env.int("PROPAGATION_MOST_UNASKED_KEYS", default=20)
+PROPAGATION_MOST_UNASKED_PERCENT = env.int("PROPAGATION_MOST_UNASKED_PERCENT", default=2)
 
 # --- Django ------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -232,4 +246,6 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    # All that it meets is told by `hosts`; its own tracebacks would be a second, longer word for it.
+    "loggers": {"paramiko": {"level": "CRITICAL"}},
 }

@@ -1,10 +1,11 @@
 """The connection log: one JSON object a line, each a sign-in, an attempt at one, or a session's end by the host.
 
-Never a key, only fingerprints.
+Keys are told by their fingerprints; only a refused one may be told whole, for somebody to ask for it.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from .paths import USERNAME, shown
 TEXT_LIMIT = 100  # characters of anything a client says about itself
 OFFERED_LIMIT = 10
 LINE_LIMIT = 8192  # bytes
+KEYS_LIMIT = 4096  # characters of public keys in one line
 
 
 class Kind(StrEnum):
@@ -35,7 +37,8 @@ class Event:
     `username` and `client` are display forms, cut where they are no valid name; `at` is aware, in UTC;
     `fingerprint` is the key that was accepted, or the one that made the refusal; `offered` all keys offered
     by a refused client; `reason` a slug of `signin.Reason`, for `ended` of `signin.Ending`, or `shell-refused`
-    with what was tried in `tried`.
+    with what was tried in `tried`. `keys` are offered public keys as `algorithm base64`; `mark` names the event, where
+    its writer could come to write it twice.
     """
 
     kind: Kind
@@ -48,6 +51,8 @@ class Event:
     reason: str = ""
     offered: tuple[str, ...] = ()
     tried: str = ""
+    keys: tuple[str, ...] = ()
+    mark: str = ""
 
     @property
     def accepted(self) -> bool:
@@ -73,8 +78,16 @@ def event_line(event: Event) -> bytes:
         "reason": event.reason,
         "offered": list(event.offered[:OFFERED_LIMIT]),
         "tried": event.tried,
+        "mark": event.mark,
+        "keys": _keys_within(event.keys),
     }
     return json.dumps({name: value for name, value in data.items() if value}).encode("ascii") + b"\n"
+
+
+def _keys_within(keys: tuple[str, ...]) -> list[str]:
+    """The first of the keys, as many as leave the line well below its limit."""
+    sizes = itertools.accumulate(len(key) for key in keys)
+    return [key for key, size in zip(keys, sizes, strict=True) if size <= KEYS_LIMIT]
 
 
 def event_of(line: bytes) -> Event:
@@ -98,6 +111,8 @@ def event_of(line: bytes) -> Event:
         reason=_text(data, "reason"),
         offered=_texts(data, "offered"),
         tried=_text(data, "tried"),
+        keys=_texts(data, "keys"),
+        mark=_text(data, "mark"),
     )
 
 

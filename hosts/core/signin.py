@@ -22,10 +22,16 @@ class Reason(StrEnum):
     EXPIRED_KEY = "expired-key"
     ADDRESS_NOT_ALLOWED = "address-not-allowed"
     SHA1_SIGNATURE = "sha1-signature"
+    KEY_TYPE_NOT_TAKEN = "key-type-not-taken"
+    TOO_MANY_KEYS = "too-many-keys"
     UNKNOWN_KEY = "unknown-key"
     WRONG_METHOD = "wrong-method"
     NO_KEY_OFFERED = "no-key-offered"
     NO_COMMON_ALGORITHM = "no-common-algorithm"
+    TOO_SLOW = "too-slow"
+    LEFT_EARLY = "left-early"
+    HOST_BUSY = "host-busy"
+    SHUT_OUT = "shut-out"
 
 
 class Ending(StrEnum):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from .clients import Door
+from .machine import Machine
 from .serving import Serving, key_pair, public_line
 
 OURS = "smithville.k12.oh.us"
@@ -53,3 +54,11 @@ def _admit_both(serving: Serving, keys: Path) -> None:
 @pytest.fixture
 def door(host: Serving, keys: Path) -> Door:
     return host.door(OURS, keys / "ours")
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A real sshd that the portal is a client of."""
+    machine = Machine(tmp_path_factory.mktemp("machine"))
+    yield machine
+    machine.stop()

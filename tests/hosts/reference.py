@@ -6,7 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.system_packages import find
@@ -31,15 +31,23 @@ def free_port() -> int:
 class Reference:
     """A running sshd: one account, that of the test's own user, and one key file for it."""
 
-    def __init__(self, directory: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        environment: Mapping[str, str] | None = None,
+        *,
+        more: Sequence[str] = (),
+        fresh_host_key: bool = True,
+    ) -> None:
+        """`more` lines of configuration go before the others, and so win."""
         directory.mkdir(exist_ok=True)
         self.key_file = directory / "authorized_keys"
         self.username = pwd.getpwuid(os.getuid()).pw_name
         self.port = free_port()
-        self._host_key = key_pair(directory, "host_key")
+        self._host_key = key_pair(directory, "host_key") if fresh_host_key else directory / "host_key"
         self._log = directory / "log"
         self._config = directory / "config"
-        settings = "\n".join(self._settings()) + "\n"
+        settings = "\n".join([*more, *self._settings()]) + "\n"
         # From 9.8 on sshd shuts out who fails often, as a table of bad lines does; before, it does not know the word.
         self._config.write_text(f"{settings}PerSourcePenalties no\n")
         if run([sshd_path(), "-t", "-f", str(self._config)]).code != 0:

@@ -13,8 +13,10 @@ import pytest
 
 from hosts.core.errors import AlreadyThere, HostDown, NotEmpty, NotSafe, NotThere, TooLarge
 from hosts.core.paths import HostPath, username
-from hosts.files import Entry, EntryKind, HostFiles
-from hosts.local import TEMPORARY_PREFIX, LocalFiles
+from hosts.files import TEMPORARY_PREFIX, Entry, EntryKind, FileRead, HostFiles
+from hosts.local import LocalFiles
+
+from .machine import Machine
 
 AT = HostPath(("homes", "a.us"))
 
@@ -31,15 +33,27 @@ class Subject:
         return self.root / "homes" / "a.us"
 
 
-@pytest.fixture(params=["local"])
+@pytest.fixture(params=["local", "remote"])
 def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
     root = tmp_path / "root"
     (root / "homes" / "a.us").mkdir(parents=True)
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "secret").write_bytes(b"secret")
-    yield Subject(LocalFiles(root), root)
+    if request.param == "local":
+        yield Subject(LocalFiles(root), root)
+    else:
+        machine: Machine = request.getfixturevalue("machine")
+        files = machine.files(root, file_mode=0o600, directory_mode=0o700)
+        yield Subject(files, root)
+        files.close()
     assert (tmp_path / "outside" / "secret").read_bytes() == b"secret"
     assert [path.name for path in (tmp_path / "outside").iterdir()] == ["secret"]
+
+
+def only_here(subject: Subject, why: str) -> None:
+    """Skip the implementation over SFTP."""
+    if not isinstance(subject.files, LocalFiles):
+        pytest.skip(why)
 
 
 @pytest.fixture
@@ -91,16 +105,21 @@ def test_a_listing_tells_what_is_there_and_follows_nothing(subject: Subject, out
     os.mkfifo(subject.here / "pipe")
     (subject.here / os.fsdecode(b"odd\xff\n")).write_bytes(b"")
     found = {entry.name: (entry.kind, entry.links) for entry in subject.files.listing(AT)}
+    # SFTP tells neither how many names a file has, nor its number.
+    is_local = isinstance(subject.files, LocalFiles)
+    names = 2 if is_local else 1
     assert found == {
-        "directory": (EntryKind.DIRECTORY, 2),
-        "file": (EntryKind.FILE, 2),
-        "second name": (EntryKind.FILE, 2),
+        "directory": (EntryKind.DIRECTORY, names),
+        "file": (EntryKind.FILE, names),
+        "second name": (EntryKind.FILE, names),
         "link": (EntryKind.LINK, 1),
         "pipe": (EntryKind.OTHER, 1),
         "odd\udcff\n": (EntryKind.FILE, 1),
     }
+    there = os.stat(subject.here / "file")
+    mode = stat.S_IMODE(there.st_mode)
     assert subject.files.stat(AT.child("file")) == Entry(
-        "file", EntryKind.FILE, 5, 2, os.stat(subject.here / "file").st_ino
+        "file", EntryKind.FILE, 5, names, there.st_ino * is_local, int(there.st_mtime), os.getuid(), mode
     )
     assert subject.files.read(AT.child("odd\udcff\n"), 5) == b""
 
@@ -180,6 +199,58 @@ def test_writing_where_a_link_lies_replaces_the_link_and_not_its_target(subject:
     os.symlink(outside / "secret", subject.here / "file")
     subject.files.write(AT.child("file"), b"ours")
     assert subject.files.read(AT.child("file"), 10) == b"ours"
+
+
+def test_many_are_written_and_read_and_one_that_fails_stops_no_other(subject: Subject) -> None:
+    places = [AT.child(f"file-{number}") for number in range(300)]
+    missing, directory = AT.child("missing").child("file"), AT.child("directory")
+    subject.files.make_directory(directory.child("inner"))
+    items = [(place, place.name.encode() * 9) for place in [*places, missing, directory]]
+    written = dict(subject.files.write_many(items))
+    assert {path: type(error) for path, error in written.items() if error} == {
+        missing: NotThere,
+        directory: type(written[directory]),
+    }
+    assert set(written) == {path for path, _ in items}
+    read = dict(subject.files.read_many([*places, missing, directory], 1000))
+    for path in places:
+        found, entry = read[path], subject.files.stat(path)
+        assert isinstance(found, FileRead)
+        assert entry is not None
+        assert found == FileRead(path.name.encode() * 9, entry.size, entry.modified)
+    assert (type(read[missing]), type(read[directory])) == (NotThere, NotSafe)
+    assert len(subject.files.listing(AT)) == 301
+
+
+def test_what_is_too_large_among_many_is_told_and_the_rest_is_read(subject: Subject) -> None:
+    sizes = {AT.child(f"{size}"): size for size in (0, 1, 32767, 32768, 32769, 100_000, 262_144, 300_001)}
+    for path, error in subject.files.write_many((path, b"x" * size) for path, size in sizes.items()):
+        assert error is None, path
+    read = dict(subject.files.read_many(sizes, 300_000))
+    assert isinstance(read.pop(AT.child("300001")), TooLarge)
+    assert {path: len(found.content) for path, found in read.items() if isinstance(found, FileRead)} == {
+        path: size for path, size in sizes.items() if size <= 300_000
+    }
+
+
+def test_a_file_open_for_reading_can_be_read_from_any_place(subject: Subject) -> None:
+    content = bytes(range(256)) * 12_000
+    subject.files.write(AT.child("file"), content)
+    with subject.files.open_read(AT.child("file")) as file:
+        file.seek(-1000, os.SEEK_END)
+        assert file.read() == content[-1000:]
+        file.seek(5)
+        assert file.read(2_000_000) == content[5:2_000_005]
+        assert file.read() == content[2_000_005:]
+
+
+def test_a_caller_that_stops_half_way_leaves_whole_files_and_a_usable_host(subject: Subject) -> None:
+    written = subject.files.write_many((AT.child(f"file-{number}"), b"x" * 50) for number in range(2000))
+    next(written)
+    written.close()
+    names = {entry.name: entry.size for entry in subject.files.listing(AT)}
+    assert 0 < len(names) < 2000
+    assert all(name.startswith("file-") and size == 50 for name, size in names.items())
 
 
 def test_a_rename_moves_a_directory_with_what_is_in_it(subject: Subject) -> None:
@@ -263,14 +334,16 @@ def test_a_link_in_a_trees_place_goes_and_its_target_stays(subject: Subject, out
 
 
 def test_a_tree_deeper_than_any_limit_of_recursion_or_handles_goes_too(subject: Subject) -> None:
+    # Over SFTP the limit is the length of a path, and each level takes some answers.
+    name, depth = (b"d", 3000) if isinstance(subject.files, LocalFiles) else (b"d" * 200, 60)
     here = os.open(subject.here, os.O_RDONLY)
-    for _ in range(3000):
-        os.mkdir(b"d", dir_fd=here)
-        below = os.open(b"d", os.O_RDONLY, dir_fd=here)
+    for _ in range(depth):
+        os.mkdir(name, dir_fd=here)
+        below = os.open(name, os.O_RDONLY, dir_fd=here)
         os.close(here)
         here = below
     os.close(here)
-    subject.files.remove_tree(AT.child("d"))
+    subject.files.remove_tree(AT.child(name.decode()))
     assert subject.files.listing(AT) == ()
 
 
@@ -290,6 +363,7 @@ def test_a_file_in_a_directorys_place_is_left(subject: Subject) -> None:
 
 
 def test_open_writes_are_the_lines_of_the_servers_list(subject: Subject) -> None:
+    only_here(subject, "a host elsewhere is asked by its helper: test_helper.py")
     account = username("a.us")
     assert subject.files.open_writes(account) == ()
     (subject.root / "open").mkdir()
@@ -332,6 +406,7 @@ def test_a_host_whose_root_is_gone_is_down_and_worth_another_try(tmp_path: Path)
 
 
 def test_swapping_a_directory_for_a_link_never_leads_outside(subject: Subject, outside: Path) -> None:
+    only_here(subject, "over SFTP only trees are touched that no district can change: see hosts/remote.py")
     (subject.here / "real").mkdir()
     (subject.here / "real" / "secret").write_bytes(b"public")
     os.symlink(outside, subject.here / "fake")

@@ -215,7 +215,7 @@ def test_a_plain_rename_does_not_overwrite_and_posix_rename_does(raw: paramiko.S
     assert raw.open("/upload/b").read() == b"a"
 
 
-def test_sizes_are_set_and_times_modes_and_owners_are_taken_and_ignored(
+def test_sizes_and_times_are_set_and_modes_and_owners_are_taken_and_ignored(
     host: Serving, raw: paramiko.SFTPClient
 ) -> None:
     with raw.open("/upload/file", "w") as file:
@@ -224,13 +224,15 @@ def test_sizes_are_set_and_times_modes_and_owners_are_taken_and_ignored(
         file.utime((1, 1))
         file.chmod(0o777)
         file.chown(0, 0)
+    status = (host.home(OURS) / "upload" / "file").stat()
+    assert (status.st_size, status.st_mtime) == (5, 1)
     raw.truncate("/upload/file", 3)
-    raw.utime("/upload/file", (1, 1))
+    raw.utime("/upload/file", (1_000_000, 1_000_001))
     raw.chmod("/upload/file", 0)
     raw.chown("/upload/file", 1, 1)
     status = (host.home(OURS) / "upload" / "file").stat()
     assert (status.st_size, status.st_mode & 0o777) == (3, 0o600)
-    assert status.st_mtime > 1_000_000
+    assert (status.st_atime, status.st_mtime) == (1_000_000, 1_000_001)
 
 
 def test_a_handle_that_is_open_for_reading_changes_nothing(host: Serving, raw: paramiko.SFTPClient) -> None:
@@ -251,11 +253,13 @@ def test_a_site_can_have_time_changes_refused_without_harm_to_the_upload(tmp_pat
         door = host.door(OURS, keys / "ours")
         with connected(door) as client, client.open_sftp() as raw:
             raw.put(str(big), "/upload/file")
+            os.utime(big, (1, 1))
             with pytest.raises(OSError, match="times cannot be set"):
                 raw.utime("/upload/file", (1, 1))
         assert sftp(door, f"put -p {big} /upload/kept").code == 0
         for name in ("file", "kept"):
             assert (host.home(OURS) / "upload" / name).read_bytes() == big.read_bytes()
+            assert (host.home(OURS) / "upload" / name).stat().st_mtime > 1_000_000_000
     finally:
         host.stop()
 
@@ -341,6 +345,8 @@ def test_no_request_follows_a_link(raw: paramiko.SFTPClient, trapped: Path) -> N
         lambda: raw.open("/upload/second-name", "a"),
         lambda: raw.truncate("/upload/to-file", 0),
         lambda: raw.truncate("/upload/second-name", 0),
+        lambda: raw.utime("/upload/second-name", (1, 1)),
+        lambda: raw.utime("/upload/to-directory/secret", (1, 1)),
         lambda: raw.truncate("/upload/to-directory/secret", 0),
         lambda: raw.remove("/upload/to-directory/secret"),
         lambda: raw.mkdir("/upload/to-directory/new"),
@@ -351,8 +357,10 @@ def test_no_request_follows_a_link(raw: paramiko.SFTPClient, trapped: Path) -> N
     ):
         with pytest.raises(PermissionError):
             ask()
+    raw.utime("/upload/to-file", (1, 1))
     raw.remove("/upload/to-file")
     assert trapped.read_bytes() == b"secret"
+    assert trapped.stat().st_mtime > 1
 
 
 def test_a_place_swapped_for_a_link_is_shut(host: Serving, raw: paramiko.SFTPClient, trapped: Path) -> None:

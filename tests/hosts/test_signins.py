@@ -2,13 +2,18 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from django.conf import settings
+from django.core.cache import cache
 from django.db import transaction
 
 from hosts import signins, tasks
+from hosts.core.errors import HostDown
 from hosts.core.events import Event, Kind, event_line
+from hosts.core.paths import HostPath
+from hosts.local import LocalFiles
 from hosts.models import Host, SessionEnd, SignIn
 from tests.factories import HostFactory
 
@@ -98,24 +103,24 @@ def test_nothing_is_lost_when_the_log_is_rotated_while_we_look(
     _write(1)
     _collect(host)
     _write(2)
-    plain, rotated = Path.open, []
+    plain, rotated = LocalFiles.open_read, []
 
-    def open_late(path: Path, *told: str) -> object:
-        if path.name == moment and not rotated and "rb" in told:
+    def open_late(files: LocalFiles, path: HostPath) -> BinaryIO:
+        if path.name == moment and not rotated:
             rotated.append(moment)
             _rotate()
-            plain(_log(), "wb").close()
-        return plain(path, *told)
+            _write(3)
+        return plain(files, path)
 
     if moment.endswith(".1"):
         _rotate()
-        _log().touch()
         rotated.append("already")
-    monkeypatch.setattr(Path, "open", open_late)
+    monkeypatch.setattr(LocalFiles, "open_read", open_late)
     found = [*_collect(host), *_collect(host)]
     monkeypatch.undo()
-    _write(3)
-    assert [*found, *_collect(host), *_collect(host)] == _names(2, 3)
+    _write(4)
+    later = [*_collect(host), *_collect(host)]
+    assert [*found, *later] == _names(*([2, 4] if moment.endswith(".1") else [2, 3, 4]))
 
 
 def test_a_log_that_was_begun_anew_is_read_from_its_start(host: Host) -> None:
@@ -175,3 +180,73 @@ def test_a_session_the_host_ended_is_kept_once_and_is_no_sign_in(host: Host) -> 
     assert (row.host, row.username, row.at, row.address) == (host, "district1.us", at, "2001:db8::1")
     assert (row.fingerprint, row.reason) == ("SHA256:abc", "key-removed")
     assert SignIn.objects.get().accepted
+
+
+# --- Hosts elsewhere
+
+
+def _marked(number: int, mark: str) -> bytes:
+    at = datetime(2026, 11, 22, 3, number, tzinfo=UTC)
+    return event_line(Event(Kind.ACCEPTED, at, f"district{number}.us", "192.0.2.7", 2222, "", "SHA256:abc", mark=mark))
+
+
+def test_a_file_is_known_by_its_first_line_and_that_line_is_no_event(host: Host) -> None:
+    _log().write_bytes(b'{"generation": "0001"}\n')
+    assert _collect(host) == []
+    _write(1)
+    assert _collect(host) == _names(1)
+    _write(2)
+    _rotate()
+    _log().write_bytes(b'{"generation": "0002"}\n')
+    _write(3)
+    assert [*_collect(host), *_collect(host)] == _names(2, 3)
+    # A log that was copied back to another disk is still the same.
+    content = _log().read_bytes()
+    _log().unlink()
+    _log().write_bytes(content)
+    assert _collect(host) == []
+
+
+def test_an_event_that_the_host_tells_twice_is_kept_once(host: Host) -> None:
+    _log().write_bytes(_marked(1, "a") + _marked(1, "a") + _marked(2, "b"))
+    assert _collect(host) == _names(1, 2)
+    _rotate()
+    _log().write_bytes(b'{"generation": "0002"}\n' + _marked(2, "b") + _marked(3, "c"))
+    assert _collect(host) == _names(3)
+
+
+def test_a_place_noted_by_an_older_portal_is_gone_on_from(host: Host) -> None:
+    _write(1)
+    Host.objects.filter(pk=host.pk).update(log_offset=_log().stat().st_size)
+    _write(2)
+    assert _collect(host) == _names(2)
+
+
+def test_a_host_that_does_not_answer_has_growing_pauses_and_costs_the_others_nothing(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = Host.objects.create(name="away", kind=Host.Kind.OPENSSH, host_key="ssh-ed25519 AAAA")
+    asked: list[tuple[int, ...]] = []
+    monkeypatch.setattr(tasks.read_sign_ins_of, "apply_async", lambda args, **_: asked.append(args))
+    _write(1)
+    tasks.read_sign_ins()
+    assert asked == [(away.pk,)]
+    assert SignIn.objects.count() == 1
+
+    monkeypatch.setattr(signins, "files_for", _down)
+    pauses = []
+    for _ in range(3):
+        assert signins.collect_from(away.pk) == 0
+        pauses.append(cache.get(f"hosts.signins.{away.pk}.last"))
+    assert signins.hosts_elsewhere() == []
+    assert signins.FIRST_PAUSE <= pauses[0] < pauses[1] < pauses[2] <= signins.LONGEST_PAUSE
+
+
+def _down(host: Host) -> LocalFiles:
+    raise HostDown("The host does not answer.")
+
+
+def test_hosts_that_are_stopped_or_not_confirmed_are_not_asked(host: Host) -> None:
+    Host.objects.create(name="new", kind=Host.Kind.OPENSSH)
+    Host.objects.create(name="stopped", kind=Host.Kind.OPENSSH, host_key="x y", state=Host.State.STOPPED)
+    assert signins.hosts_elsewhere() == []

@@ -1,0 +1,59 @@
+"""What people want of hosts: a key of the portal's own for one, its host key confirmed."""
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from django.db import transaction
+from django.db.models import Q
+
+from . import vault
+from .connect import fingerprint
+from .core.errors import HostError
+from .models import Host
+
+
+class NotTheOfferedKey(HostError):
+    """The fingerprint is not of the key that the host showed last."""
+
+    code = "not-the-offered-key"
+
+
+class HostKeyTaken(HostError):
+    """Another host has this host key: they are one machine, or copies of one."""
+
+    code = "host-key-taken"
+
+
+def host_key_confirm(host: Host, shown_fingerprint: str) -> None:
+    """Take the key that the host showed for its own, because a person has compared the fingerprint.
+
+    Raises NotTheOfferedKey, HostKeyTaken; then nothing has changed.
+    """
+    with transaction.atomic():
+        row = Host.objects.select_for_update().get(pk=host.pk)
+        if not row.offered_key or fingerprint(row.offered_key) != shown_fingerprint.strip():
+            raise NotTheOfferedKey(
+                "The host has shown another key than that, or none yet. Try to connect again, and compare once more."
+            )
+        # The embedded host has a fingerprint only.
+        same = Q(host_key=row.offered_key) | Q(fingerprint=shown_fingerprint.strip())
+        other = Host.objects.filter(same).exclude(pk=row.pk).first()
+        if other is not None:
+            raise HostKeyTaken(
+                f"The SFTP host “{other.name}” has the same host key. Give each machine a key of its own "
+                "(ssh-keygen -A, after removing the copied ones)."
+            )
+        row.host_key, row.fingerprint, row.offered_key, row.offered_at = row.offered_key, shown_fingerprint, "", None
+        row.state, row.reason, row.tries, row.next_try = Host.State.READY, "", 0, None
+        row.save()
+    host.refresh_from_db()
+
+
+def host_client_key_make(host: Host) -> str:
+    """Make the portal's own key for a host, in place of any it had; returns the public line to install there."""
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode("ascii")
+    host.client_key_sealed = vault.sealed(private).decode("ascii")
+    host.client_key_public = f"{public} sftp-portal"
+    host.save(update_fields=["client_key_sealed", "client_key_public"])
+    return host.client_key_public
