@@ -6,6 +6,8 @@ import pytest
 
 # The stacks whose servers were started, in this process or (in the one that shares out) in any.
 STACKS_RAN: set[str] = set()
+# What tests want said at the end.
+TOLD: list[str] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -17,15 +19,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_testnodedown(node: Any) -> None:
     """The process that shares out hears what the others ran."""
     STACKS_RAN.update(getattr(node, "workeroutput", {}).get("stacks", ()))
+    TOLD.extend(getattr(node, "workeroutput", {}).get("told", ()))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A process of pytest-xdist tells what it ran."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["stacks"] = sorted(STACKS_RAN)
+        session.config.workeroutput["told"] = TOLD
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says which stacks were started for real."""
+    """Says which stacks were started for real, and what else is to be seen at the end."""
+    for text in TOLD:
+        terminalreporter.write_line(text)
     if STACKS_RAN:
         terminalreporter.write_line(f"Flow tests ran on: {', '.join(sorted(STACKS_RAN))}")

@@ -21,7 +21,10 @@ PROGRAMS = {
     "redis-server": "redis-server",
     "chromium": "chromium",
     "fc-list": "fontconfig",
+    "systemd-analyze": "systemd",
 }
+# A file -> its Debian package, for packages without a program. Below any library directory.
+LIBRARIES = {"libnss_extrausers.so.2": "libnss-extrausers"}
 PLACES = [*os.environ.get("PATH", "").split(":"), "/usr/sbin", "/sbin"]
 
 
@@ -31,9 +34,15 @@ def find(program: str) -> str | None:
     return shutil.which(program, path=":".join([*servers, *PLACES]))
 
 
+def find_library(name: str) -> Path | None:
+    """The library's path, wherever this release of Debian or Ubuntu keeps libraries."""
+    return next((path for pattern in (name, f"*/{name}") for path in Path("/usr/lib").glob(pattern)), None)
+
+
 def missing() -> list[str]:
-    """The packages whose programs are not there."""
-    return sorted({package for program, package in PROGRAMS.items() if find(program) is None})
+    """The packages whose programs or libraries are not there."""
+    programs = {package for program, package in PROGRAMS.items() if find(program) is None}
+    return sorted(programs | {package for name, package in LIBRARIES.items() if find_library(name) is None})
 
 
 def install(packages: list[str]) -> None:

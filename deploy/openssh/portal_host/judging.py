@@ -1,0 +1,202 @@
+"""What a list of wished accounts comes to. Pure: the list, what is registered and what the system has come in.
+
+An entry that is wrong is refused by itself, and whatever account its name or number belongs to is left exactly as it
+is: neither made nor dropped. So one bad entry costs nobody else anything, and no mistake in it can drop an account.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from hosts.core.errors import HostError, NotSafe
+from hosts.core.paths import shown, username
+
+ENTRIES_LIMIT = 50_000
+
+
+class BadRequest(HostError):
+    """The request has not the shape it should have."""
+
+    code = "bad-request"
+
+
+class DropsTooMany(HostError):
+    """The list would drop more accounts than a mistake may; nothing was changed."""
+
+    code = "drops-too-many"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    name: str
+    uid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What was ever given to a name. `former`: the account was dropped; its number stays its own."""
+
+    uid: int
+    former: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What belongs to the system and is never an account's: names of users and groups, and their numbers."""
+
+    names: frozenset[str] = frozenset()
+    numbers: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`allowed`: how many root has allowed to be dropped this once."""
+
+    uid_first: int
+    uid_last: int
+    drop_share: float
+    drop_least: int
+    allowed: int = 0
+
+    def drops(self, active: int) -> int:
+        """How many of that many accounts one list may drop."""
+        return max(self.drop_least, int(active * self.drop_share), self.allowed)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    name: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All sorted by name. `kept` are the active accounts that stay, `made` those that come or come back."""
+
+    made: tuple[Account, ...]
+    removed: tuple[Account, ...]
+    kept: tuple[Account, ...]
+    refused: tuple[Refusal, ...]
+
+
+class _Refused(Exception):
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code)
+        self.code, self.message = code, message
+
+
+def accounts_judge(entries: object, registry: Mapping[str, Registered], taken: Taken, limits: Limits) -> Plan:
+    """The plan for a whole list of wished accounts.
+
+    `entries` is the untrusted list, `registry` every account ever made. Raises BadRequest for what is no list, and
+    DropsTooMany.
+    """
+    rows = _rows(entries)
+    accounts, refused = _judged(rows, registry, taken, limits)
+    active = {name: one.uid for name, one in registry.items() if not one.former}
+    staying = {account.name for account in accounts} | _mentioned([rows[number] for number, _ in refused], active)
+    removed = [Account(name, uid) for name, uid in active.items() if name not in staying]
+    if len(removed) > limits.drops(len(active)):
+        raise DropsTooMany(
+            f"The list would drop {len(removed)} of {len(active)} accounts, more than the {limits.drops(len(active))} "
+            "that are allowed at once. Nothing was changed. If this is meant, root runs on the host: "
+            f"portal-host allow-drop {len(removed)}"
+        )
+    gone = {account.name for account in removed}
+    return Plan(
+        made=_sorted(account for account in accounts if account.name not in active),
+        removed=_sorted(removed),
+        kept=_sorted(Account(name, uid) for name, uid in active.items() if name not in gone),
+        refused=tuple(refusal for _, refusal in refused),
+    )
+
+
+def _rows(entries: object) -> Sequence[object]:
+    if not isinstance(entries, list):
+        raise BadRequest("The accounts must be a list.")
+    if len(entries) > ENTRIES_LIMIT:
+        raise BadRequest(f"The list has more than {ENTRIES_LIMIT} accounts.")
+    return entries
+
+
+def _judged(
+    rows: Sequence[object], registry: Mapping[str, Registered], taken: Taken, limits: Limits
+) -> tuple[list[Account], list[tuple[int, Refusal]]]:
+    names = Counter(name for name in map(_raw_name, rows) if name is not None)
+    uids = Counter(uid for uid in map(_raw_uid, rows) if uid is not None)
+    owners = {one.uid: name for name, one in registry.items()}
+    accounts, refused = [], []
+    for number, row in enumerate(rows):
+        try:
+            account = _account(row)
+            if names[account.name] > 1:
+                raise _Refused("name-twice", "The list has this name more than once.")
+            if uids[account.uid] > 1:
+                raise _Refused("uid-twice", "The list has this user number more than once.")
+            _against_limits(account, limits)
+            _against_system(account, taken)
+            _against_registry(account, registry, owners)
+            accounts.append(account)
+        except _Refused as error:
+            name = shown(_raw_name(row) or "", 80)
+            refused.append((number, Refusal(name, error.code, error.message)))
+    return accounts, refused
+
+
+def _raw_name(row: object) -> str | None:
+    name = row.get("name") if isinstance(row, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _raw_uid(row: object) -> int | None:
+    uid = row.get("uid") if isinstance(row, dict) else None
+    return uid if type(uid) is int else None
+
+
+def _account(row: object) -> Account:
+    name, uid = _raw_name(row), _raw_uid(row)
+    if name is None or not isinstance(row, dict) or set(row) != {"name", "uid"}:
+        raise _Refused("bad-entry", "An account is a name and a user number, and nothing else.")
+    try:
+        checked = username(name)
+    except NotSafe as error:
+        raise _Refused("bad-name", error.message) from None
+    if uid is None:
+        raise _Refused("bad-uid", "The user number is not a whole number.")
+    return Account(checked, uid)
+
+
+def _against_limits(account: Account, limits: Limits) -> None:
+    if not limits.uid_first <= account.uid <= limits.uid_last:
+        raise _Refused(
+            "uid-out-of-range", f"The user number must lie between {limits.uid_first} and {limits.uid_last}."
+        )
+
+
+def _against_system(account: Account, taken: Taken) -> None:
+    if account.name in taken.names:
+        raise _Refused("name-of-system", "The host itself has a user or group of this name.")
+    if account.uid in taken.numbers:
+        raise _Refused("uid-of-system", "The host itself has a user or group of this number.")
+
+
+def _against_registry(account: Account, registry: Mapping[str, Registered], owners: Mapping[int, str]) -> None:
+    known = registry.get(account.name)
+    if known is not None and known.uid != account.uid:
+        raise _Refused("uid-changed", f"This account has had the user number {known.uid} from the start, and keeps it.")
+    if owners.get(account.uid, account.name) != account.name:
+        raise _Refused("uid-of-another", "This user number was given to another account, and is never given again.")
+
+
+def _mentioned(rows: Sequence[object], active: Mapping[str, int]) -> set[str]:
+    """The active accounts whose name or number one of these rows has."""
+    owners = {uid: name for name, uid in active.items()}
+    found = {_raw_name(row) for row in rows} | {owners.get(uid) for uid in map(_raw_uid, rows) if uid is not None}
+    return {name for name in found if name is not None and name in active}
+
+
+def _sorted(accounts: Iterable[Account]) -> tuple[Account, ...]:
+    return tuple(sorted(accounts, key=lambda account: account.name))

@@ -1,0 +1,181 @@
+"""What a list of wished accounts comes to, as a table."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from portal_host.judging import (
+    Account,
+    BadRequest,
+    DropsTooMany,
+    Limits,
+    Plan,
+    Registered,
+    Taken,
+    accounts_judge,
+)
+from portal_host.userfiles import Userfiles, foreign_lines, rendered
+
+from hosts.core.paths import username
+
+LIMITS = Limits(uid_first=66000, uid_last=66999, drop_share=0.05, drop_least=2)
+SYSTEM = Taken(frozenset({"root", "backup", "sftp-portal", "sudo"}), frozenset({0, 34, 66500}))
+REGISTRY = {
+    "a.example": Registered(66001),
+    "b.example": Registered(66002),
+    "former.example": Registered(66003, former=True),
+}
+
+
+def wish(name: object, uid: object) -> dict[str, object]:
+    return {"name": name, "uid": uid}
+
+
+BOTH = [wish("a.example", 66001), wish("b.example", 66002)]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One list, held against REGISTRY."""
+
+    what: str
+    entries: object
+    made: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
+ROWS = [
+    Row("the same again", BOTH),
+    Row("a new one", [*BOTH, wish("c.example", 66004)], made=["c.example"]),
+    Row("one dropped", BOTH[:1], removed=["b.example"]),
+    Row("nothing at all, as few as may be dropped", [], removed=["a.example", "b.example"]),
+    Row("a former one comes back", [*BOTH, wish("former.example", 66003)], made=["former.example"]),
+    Row("a former one with a new number", [*BOTH, wish("former.example", 66009)], refused=["uid-changed"]),
+    Row("a former one's number", [*BOTH, wish("c.example", 66003)], refused=["uid-of-another"]),
+    Row("an active one's number", [*BOTH[:1], wish("c.example", 66002)], refused=["uid-of-another"]),
+    Row("both with one number", [*BOTH, wish("c.example", 66002)], refused=["uid-twice", "uid-twice"]),
+    Row("another number", [BOTH[0], wish("b.example", 66008)], refused=["uid-changed"]),
+    Row("one name twice", [*BOTH, BOTH[0]], refused=["name-twice", "name-twice"]),
+    Row("a new name twice", [*BOTH, *2 * [wish("c.example", 66004)]], refused=["name-twice"] * 2),
+    Row("a path", [*BOTH, wish("../x", 66004)], refused=["bad-name"]),
+    Row("an absolute path", [*BOTH, wish("/etc", 66004)], refused=["bad-name"]),
+    Row("dots", [*BOTH, wish("..", 66004)], refused=["bad-name"]),
+    Row("two dots inside", [*BOTH, wish("a..b", 66004)], refused=["bad-name"]),
+    Row("a dot at the end", [*BOTH, wish("c.example.", 66004)], refused=["bad-name"]),
+    Row("an option", [*BOTH, wish("-oProxyCommand=id", 66004)], refused=["bad-name"]),
+    Row("a line end", [*BOTH, wish("c.example\nroot::0:0::/:/bin/sh", 66004)], refused=["bad-name"]),
+    Row("a line end at the end", [*BOTH, wish("c.example\n", 66004)], refused=["bad-name"]),
+    Row("a colon", [*BOTH, wish("c:0", 66004)], refused=["bad-name"]),
+    Row("a NUL", [*BOTH, wish("c\0d", 66004)], refused=["bad-name"]),
+    Row("300 characters", [*BOTH, wish("c" * 300, 66004)], refused=["bad-name"]),
+    Row("an empty name", [*BOTH, wish("", 66004)], refused=["bad-name"]),
+    Row("upper case", [*BOTH, wish("C.example", 66004)], refused=["bad-name"]),
+    Row("digits of another script", [*BOTH, wish("٣.example", 66004)], refused=["bad-name"]),
+    Row("no text", [*BOTH, wish(7, 66004)], refused=["bad-entry"]),
+    Row("root", [*BOTH, wish("root", 66004)], refused=["name-of-system"]),
+    Row("the portal", [*BOTH, wish("sftp-portal", 66004)], refused=["name-of-system"]),
+    Row("a group of the system", [*BOTH, wish("sudo", 66004)], refused=["name-of-system"]),
+    Row("number 0", [*BOTH, wish("c.example", 0)], refused=["uid-out-of-range"]),
+    Row("a number below zero", [*BOTH, wish("c.example", -66004)], refused=["uid-out-of-range"]),
+    Row("2**32", [*BOTH, wish("c.example", 2**32)], refused=["uid-out-of-range"]),
+    Row("2**32 and more", [*BOTH, wish("c.example", 2**32 + 66004)], refused=["uid-out-of-range"]),
+    Row("above the range", [*BOTH, wish("c.example", 67000)], refused=["uid-out-of-range"]),
+    Row("a number of the system", [*BOTH, wish("c.example", 66500)], refused=["uid-of-system"]),
+    Row("true", [*BOTH, wish("c.example", True)], refused=["bad-uid"]),
+    Row("a broken number", [*BOTH, wish("c.example", 66004.0)], refused=["bad-uid"]),
+    Row("digits", [*BOTH, wish("c.example", "66004")], refused=["bad-uid"]),
+    Row("no number", [*BOTH, wish("c.example", None)], refused=["bad-uid"]),
+    Row("more than name and number", [*BOTH, {**wish("c.example", 66004), "shell": "/bin/sh"}], refused=["bad-entry"]),
+    Row("no object", [*BOTH, ["c.example", 66004]], refused=["bad-entry"]),
+    Row("an active one's entry is broken", [BOTH[0], wish("b.example", "x")], refused=["bad-uid"]),
+]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.what)
+def test_a_list_comes_to_what_the_table_says(row: Row) -> None:
+    plan = accounts_judge(row.entries, REGISTRY, SYSTEM, LIMITS)
+    assert [account.name for account in plan.made] == row.made
+    assert [account.name for account in plan.removed] == row.removed
+    assert [refusal.code for refusal in plan.refused] == row.refused
+    assert [account.name for account in plan.kept] == [
+        name for name in ("a.example", "b.example") if name not in row.removed
+    ]
+
+
+@pytest.mark.parametrize("entries", [None, {}, "a.example", 7, [{}] * 50_001], ids=lambda value: type(value).__name__)
+def test_what_is_no_list_is_refused_whole(entries: object) -> None:
+    with pytest.raises(BadRequest):
+        accounts_judge(entries, REGISTRY, SYSTEM, LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("active", "dropped", "allowed", "passes"),
+    [
+        (10, 2, 0, True),
+        (10, 3, 0, False),
+        (100, 5, 0, True),
+        (100, 6, 0, False),
+        (100, 6, 6, True),
+        (100, 7, 6, False),
+        (100, 100, 0, False),
+    ],
+)
+def test_a_list_that_drops_too_many_is_refused_whole(active: int, dropped: int, allowed: int, passes: bool) -> None:
+    registry = {f"d{number}": Registered(66001 + number) for number in range(active)}
+    entries = [wish(name, one.uid) for name, one in list(registry.items())[dropped:]]
+    limits = Limits(66000, 66999, drop_share=0.05, drop_least=2, allowed=allowed)
+    if passes:
+        assert len(accounts_judge(entries, registry, SYSTEM, limits).removed) == dropped
+    else:
+        with pytest.raises(DropsTooMany, match=f"allow-drop {dropped}"):
+            accounts_judge(entries, registry, SYSTEM, limits)
+
+
+names = st.sampled_from(["a.example", "b.example", "former.example", "c.example", "root", "../x", "", 7])
+uids = st.one_of(st.integers(66000, 66010), st.sampled_from([0, -1, 2**40, True, "66001", None, 66500]))
+
+
+@given(st.lists(st.builds(wish, names, uids), max_size=8))
+def test_whatever_is_listed_nobody_gets_a_number_that_is_not_his(entries: list[object]) -> None:
+    plan = accounts_judge(entries, REGISTRY, SYSTEM, LIMITS)
+    given_out = [*plan.made, *plan.kept]
+    assert len({account.uid for account in given_out}) == len({account.name for account in given_out})
+    for account in given_out:
+        assert username(account.name) not in SYSTEM.names
+        assert account.uid not in SYSTEM.numbers
+        assert 66000 <= account.uid <= 66999
+        assert REGISTRY.get(account.name, Registered(account.uid)).uid == account.uid
+        assert {name for name, one in REGISTRY.items() if one.uid == account.uid} <= {account.name}
+    mentioned = {entry["name"] for entry in entries if isinstance(entry, dict) and isinstance(entry["name"], str)}
+    assert not {account.name for account in plan.removed} & mentioned
+
+
+@given(st.lists(st.builds(wish, names, uids), max_size=8))
+def test_the_same_list_again_changes_nothing(entries: list[object]) -> None:
+    plan = accounts_judge(entries, REGISTRY, SYSTEM, LIMITS)
+    again = accounts_judge(entries, _after(plan), SYSTEM, LIMITS)
+    assert not again.made
+    assert not again.removed
+
+
+def _after(plan: Plan) -> dict[str, Registered]:
+    changed = {account.name: Registered(account.uid) for account in plan.made}
+    return {**REGISTRY, **changed, **{one.name: Registered(one.uid, former=True) for one in plan.removed}}
+
+
+def test_lines_of_others_are_kept_and_ours_are_made_anew() -> None:
+    theirs = Userfiles(b"kiosk:x:2000:2000::/:/bin/false\n", b"kiosk:x:2000:\n", b"kiosk:*:1::::::\n")
+    full = rendered([Account("b.example", 66002), Account("a.example", 66001)], theirs)
+    assert full.passwd.splitlines() == [
+        b"kiosk:x:2000:2000::/:/bin/false",
+        b"a.example:x:66001:66001::/nonexistent:/usr/sbin/nologin",
+        b"b.example:x:66002:66002::/nonexistent:/usr/sbin/nologin",
+    ]
+    assert full.group.splitlines()[1:] == [b"sftpacct-66001:x:66001:", b"sftpacct-66002:x:66002:"]
+    assert full.shadow.splitlines()[1:] == [b"a.example:*:1:0:99999:7:::", b"b.example:*:1:0:99999:7:::"]
+    assert foreign_lines(full, 66000, 66999, ()) == theirs
+    # A line of shadow that a stopped run left behind is ours by its name alone.
+    left = Userfiles(theirs.passwd, theirs.group, theirs.shadow + b"a.example:*:1:0:99999:7:::\n")
+    assert foreign_lines(left, 66000, 66999, ["a.example"]) == theirs
