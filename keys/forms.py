@@ -1,5 +1,7 @@
 """What people may type about keys."""
 
+import re
+from ipaddress import ip_address
 from typing import Any
 
 from django import forms
@@ -10,6 +12,12 @@ from .core.restrictions import networks_from
 from .models import SharedKeyRequest
 from .services import HOURLY_CHOICES, RETIRE_CHOICES, ShutOut
 
+# RFC 1123 labels, joined by dots.
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+PLAIN_NAME = re.compile(r"[A-Za-z0-9]+(?:[ ._-][A-Za-z0-9]+)*")
+FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}(?![A-Za-z0-9+/])")
+NO_FINGERPRINT = "There is no fingerprint in this. It begins with SHA256:."
 REASON_WANTED = "Say why. The district reads it."
 
 
@@ -195,6 +203,100 @@ class DecisionForm(ConfirmedForm):
 
 class KeepForm(CarefulForm):
     """That the set of the database is kept although the host has a newer one."""
+
+
+class AllowForm(CarefulForm):
+    """That the keys of a stopped run may go."""
+
+    reason = forms.CharField(
+        max_length=400,
+        label="Reason",
+        help_text="Whoever looks at it later reads it here and in the audit log.",
+        error_messages={"required": "Say why these keys may go."},
+    )
+
+
+def _plain_text() -> forms.TextInput:
+    return forms.TextInput(attrs={"autocapitalize": "none", "spellcheck": "false", "autocomplete": "off"})
+
+
+class HostAddressForm(CarefulForm):
+    """Where an SFTP host is reached, by the portal and by districts."""
+
+    address = forms.CharField(
+        max_length=253,
+        label="Address",
+        help_text="A name such as upload.example.com, or an IP address. Districts connect to it too.",
+        widget=_plain_text(),
+    )
+    port = forms.IntegerField(
+        min_value=1,
+        max_value=65535,
+        initial=22,
+        label="Port",
+        widget=forms.NumberInput(attrs={"inputmode": "numeric"}),
+    )
+
+    def clean_address(self) -> str:
+        """The address in its one form; a user name, a scheme or a port has no place in it."""
+        address = str(self.cleaned_data["address"]).lower().rstrip(".")
+        try:
+            return str(ip_address(address.strip("[]")))
+        except ValueError:
+            if not HOST_NAME.fullmatch(address):
+                raise forms.ValidationError("Type only the name or the IP address: upload.example.com.") from None
+        return address
+
+
+class HostForm(HostAddressForm):
+    """A new SFTP host."""
+
+    name = forms.CharField(
+        max_length=60,
+        label="Name",
+        help_text="What you call it here: upload-2. It does not change later.",
+        widget=_plain_text(),
+    )
+
+    field_order = ("name", "address", "port")
+
+    def clean_name(self) -> str:
+        """Refuses what could be taken for something else in a sentence or a log."""
+        name = str(self.cleaned_data["name"])
+        if not PLAIN_NAME.fullmatch(name):
+            raise forms.ValidationError("Use letters, digits, hyphens, dots and single blanks.")
+        return name
+
+
+class HostKeyForm(CarefulForm):
+    """That a shown host key is the machine's own: its fingerprint pasted from there, or compared by eye.
+
+    `offered` is the fingerprint that the page showed.
+    """
+
+    offered = forms.CharField(max_length=60, widget=forms.HiddenInput)
+    pasted = forms.CharField(
+        required=False,
+        max_length=400,
+        label="Fingerprint on the machine itself",
+        help_text="Paste the line that the command above prints. We compare it for you.",
+        widget=_plain_text(),
+    )
+    compared = forms.BooleanField(
+        required=False,
+        label="I cannot paste it. I have compared every character of both fingerprints, and they are the same.",
+    )
+
+    def clean(self) -> dict[str, Any]:
+        """Takes one of the two ways to compare; what was pasted counts for more than a tick."""
+        told = super().clean()
+        pasted, offered = told.get("pasted", ""), told.get("offered", "")
+        if pasted and offered not in FINGERPRINT.findall(pasted):
+            what = "This is another fingerprint than the host shows." if FINGERPRINT.search(pasted) else NO_FINGERPRINT
+            self.add_error("pasted", f"{what} Do not confirm it before both are the same.")
+        if not (pasted or told.get("compared") or self.errors):
+            self.add_error("pasted", "Paste the fingerprint, or tick that you have compared it.")
+        return told
 
 
 class ScheduleForm(forms.Form):

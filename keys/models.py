@@ -8,7 +8,9 @@ from django.utils import timezone
 
 from accounts.leases import Leased
 from accounts.models import SftpAccount, User
+from hosts.models import Host
 
+from .core.drift import key_in
 from .core.errors import KeyProblem
 from .core.publickey import PublicKey
 from .core.wire import decoded
@@ -96,7 +98,11 @@ class KeyFile(Leased):
     forgiven_token = models.CharField(max_length=32, blank=True)
     host_version = models.PositiveIntegerField(default=0)
     on_host_since = models.DateTimeField(null=True, blank=True)
-    digest = models.CharField(max_length=64, blank=True)
+    digest = models.CharField(max_length=64, blank=True, help_text="SHA-256 of what was last read back.")
+    # What a listing tells of that file: as long as it says the same, nobody has touched it.
+    host_size = models.PositiveIntegerField(null=True, blank=True)
+    host_modified = models.BigIntegerField(null=True, blank=True, help_text="Seconds since the epoch.")
+    read_at = models.DateTimeField(null=True, blank=True)
     tries = models.PositiveSmallIntegerField(default=0)
     next_try = models.DateTimeField(null=True, blank=True)
     code = models.CharField(max_length=60, blank=True)
@@ -143,10 +149,12 @@ class KeySet(models.Model):
     removed = models.JSONField(default=list)
     changed = models.JSONField(default=list)
     on_host = models.DateTimeField(null=True, blank=True)
+    run = models.ForeignKey("PropagationRun", null=True, on_delete=models.SET_NULL, related_name="key_sets")
 
     class Meta:
         ordering = ["-version"]
         constraints = [models.UniqueConstraint(fields=["account", "version"], name="one_set_per_account_and_version")]
+        indexes = [models.Index(fields=["token"])]
 
     @property
     def is_by_people(self) -> bool:
@@ -202,6 +210,7 @@ class PropagationRun(Leased):
         NOW = "now", "“Propagate now”"
         SAVED = "saved", "A saved change"
         SWEEP = "sweep", "Sweep for left-over work"
+        COMMAND = "command", "Command line"
         START = "start", "Start of the portal"
 
     class State(models.TextChoices):
@@ -210,6 +219,7 @@ class PropagationRun(Leased):
         DONE = "done", "Done"
 
     cause = models.CharField(max_length=10, choices=Cause)
+    thorough = models.BooleanField(default=False, help_text="Reads every file, whatever the listing says.")
     state = models.CharField(max_length=10, choices=State, default=State.WAITING)
     asked_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     asked = models.DateTimeField(default=timezone.now)
@@ -219,6 +229,9 @@ class PropagationRun(Leased):
     written = models.PositiveIntegerField(default=0)
     unchanged = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0)
+    held = models.PositiveIntegerField(default=0, help_text="Accounts left alone until somebody decides.")
+    drifted = models.PositiveIntegerField(default=0, help_text="Accounts whose file somebody else had changed.")
+    removed = models.PositiveIntegerField(default=0, help_text="Keys taken off the host.")
 
     class Meta:
         ordering = ["-asked", "-pk"]
@@ -226,7 +239,88 @@ class PropagationRun(Leased):
     @property
     def looked_at(self) -> int:
         """How many accounts this run has dealt with so far."""
-        return self.written + self.unchanged + self.failed
+        return self.written + self.unchanged + self.failed + self.held
+
+
+class HostRun(Leased):
+    """One run's part on one host. Hosts go side by side, and a host that is away ends only its own part.
+
+    `stopped`: the run would have removed more keys that nobody asked to remove than is usual. `unasked` counts them,
+    `unasked_digest` tells this removal from any other, so that leave for it is leave for nothing else.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "Waiting"
+        RUNNING = "running", "Running"
+        DONE = "done", "Done"
+        STOPPED = "stopped", "Stopped, needs a decision"
+        FAILED = "failed", "Failed"
+
+    ENDED = (State.DONE, State.STOPPED, State.FAILED)
+
+    run = models.ForeignKey(PropagationRun, on_delete=models.CASCADE, related_name="hosts")
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="runs")
+    state = models.CharField(max_length=10, choices=State, default=State.WAITING)
+    started = models.DateTimeField(null=True, blank=True)
+    finished = models.DateTimeField(null=True, blank=True)
+    total = models.PositiveIntegerField(default=0)
+    written = models.PositiveIntegerField(default=0)
+    unchanged = models.PositiveIntegerField(default=0)
+    failed = models.PositiveIntegerField(default=0)
+    held = models.PositiveIntegerField(default=0)
+    drifted = models.PositiveIntegerField(default=0)
+    removed = models.PositiveIntegerField(default=0)
+    code = models.CharField(max_length=60, blank=True)
+    reason = models.CharField(max_length=400, blank=True)
+    unasked = models.PositiveIntegerField(default=0)
+    unasked_digest = models.CharField(max_length=64, blank=True, db_index=True)
+    allowed = models.DateTimeField(null=True, blank=True)
+    allowed_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    allowed_reason = models.CharField(max_length=400, blank=True)
+
+    class Meta:
+        ordering = ["host__name", "pk"]
+        constraints = [models.UniqueConstraint(fields=["run", "host"], name="one_part_per_run_and_host")]
+
+
+class FoundLine(models.Model):
+    """A line that stood in a key file on a host and was not ours: taken off, and kept here with when and what.
+
+    Only the district can say that a key found there is its own. `account` is None for a file of no account of ours.
+    """
+
+    class State(models.TextChoices):
+        KEPT = "kept", "Taken off the host"
+        ADOPTED = "adopted", "Added by the district"
+        DISMISSED = "dismissed", "Not the district's"
+
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="found_lines")
+    account = models.ForeignKey(SftpAccount, null=True, on_delete=models.CASCADE, related_name="found_lines")
+    username = models.CharField(max_length=253, help_text="Name of the file it stood in.")
+    found = models.DateTimeField(default=timezone.now)
+    line = models.TextField()
+    line_digest = models.CharField(max_length=64)
+    fingerprint = models.CharField(max_length=60, blank=True)
+    label = models.CharField(max_length=40, blank=True)
+    state = models.CharField(max_length=10, choices=State, default=State.KEPT)
+    decided = models.DateTimeField(null=True, blank=True)
+    decided_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+
+    class Meta:
+        ordering = ["-found", "-pk"]
+        constraints = [
+            # A crash between keeping and writing finds the same line again: it is one finding.
+            models.UniqueConstraint(
+                fields=["host", "username", "line_digest"],
+                condition=models.Q(state="kept"),
+                name="one_open_finding_per_line",
+            )
+        ]
+
+    def key_line(self) -> str:
+        """The key in the line as `type base64`; empty if there is none."""
+        key = key_in(self.line.encode("utf-8"))
+        return f"{key.algorithm} {key.blob_base64}" if key else ""
 
 
 class PropagationFailure(models.Model):

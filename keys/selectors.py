@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_network
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from celery.schedules import ParseException
 from django.conf import settings
@@ -17,10 +16,10 @@ from django_celery_beat.models import PeriodicTask
 from accounts.models import District, RetiredUsername, SftpAccount
 from hosts.models import SignIn
 
-from .core.authorized_keys import Entry, Stamp
+from .core.authorized_keys import Stamp
 from .core.errors import KeyProblem
 from .core.publickey import PublicKey
-from .core.restrictions import Network, Restrictions, combined, end_of_day
+from .core.restrictions import Network
 from .models import AccountKey, KeyFile, KeySet, LostKey, PropagationRun, SharedKeyRequest
 
 logger = logging.getLogger(__name__)
@@ -65,50 +64,18 @@ def box_text(account: SftpAccount) -> str:
     return "".join(f"{key.line()}\n" for key in keys_of(account))
 
 
-def file_entries(file: KeyFile) -> tuple[Entry, ...]:
-    """What must stand on the host: the keys of an active district that are not disabled, with their restrictions.
-
-    A key whose networks and the account's have nothing in common is left out: it could not sign in either way. So is
-    one that is no longer valid; the nightly look marks it and tells its people.
-    """
-    if file.account.district.state != District.State.ACTIVE:
-        return ()
-    keys = keys_of(file.account).filter(disabled=None)
-    entries = (_entry(key, networks_of(file.networks), ZoneInfo(file.account.district.time_zone)) for key in keys)
-    return tuple(entry for entry in entries if entry is not None)
-
-
-def _entry(key: AccountKey, whole: tuple[Network, ...], zone: ZoneInfo) -> Entry | None:
-    networks = combined(whole, networks_of(key.networks))
-    if networks is None:
-        return None
-    expires = end_of_day(key.expires_on, zone) if key.expires_on else None
-    try:
-        return Entry(key.value(), Restrictions(networks, expires))
-    except KeyProblem as problem:
-        logger.error("Key %s is not written to its host: %s", key.pk, problem.code)
-        return None
-
-
-def networks_of(texts: list[str]) -> tuple[Network, ...]:
+def networks_of(texts: Iterable[str]) -> tuple[Network, ...]:
     """Stored networks as values."""
     return tuple(ip_network(text) for text in texts)
 
 
-def stamp_for(file: KeyFile) -> Stamp:
-    """What tells the file's version from all others."""
-    made = KeySet.objects.get(account=file.account, version=file.version)
-    return Stamp(made.version, made.token)
-
-
-def is_known(file: KeyFile, stamp: Stamp) -> bool:
+def is_known(forgiven_token: str, stamp: Stamp) -> bool:
     """Whether this database knows the set with this stamp.
 
     Nearly always as the account's own; as another's where the account has taken over a name that was given up.
     """
-    sets = KeySet.objects.filter(version=stamp.version, token=stamp.token)
-    forgiven = stamp.token == file.forgiven_token
-    return forgiven or sets.filter(account=file.account).exists() or sets.exists()
+    known = KeySet.objects.filter(version=stamp.version, token=stamp.token)
+    return stamp.token == forgiven_token or known.exists()
 
 
 def sign_ins_of(account: SftpAccount) -> QuerySet[SignIn]:

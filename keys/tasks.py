@@ -3,6 +3,8 @@
 from celery import shared_task
 from django.utils import timezone
 
+from accounts.nudge import nudge
+
 from . import nightly, propagation
 
 
@@ -14,14 +16,22 @@ def propagate_account(account_pk: int) -> None:
 
 @shared_task(name="keys.propagate_run")
 def propagate_run(run_pk: int) -> None:
-    """Does a run that somebody asked for."""
+    """Does a run that somebody asked for: its first host here, the others wherever a worker is free."""
+    for part_pk in propagation.parts_make(run_pk)[1:]:
+        nudge(propagate_part, part_pk)
     propagation.run_do(run_pk)
+
+
+@shared_task(name="keys.propagate_part")
+def propagate_part(part_pk: int) -> None:
+    """Does a run's part on one host."""
+    propagation.part_do(part_pk)
 
 
 @shared_task(name="keys.propagate_all")
 def propagate_all() -> None:
     """The hourly run over all accounts."""
-    propagation.run_hourly()
+    propagate_run(propagation.hourly_make().pk)
 
 
 @shared_task(name="keys.sweep")

@@ -2,11 +2,15 @@
 
 from django.urls import path
 
-from .views import one_key, propagation, staff_keys, technical_settings
+from .views import found, hosts, one_key, propagation, staff_keys, stopped, technical_settings
 
 SETTINGS = "districts/<slug:slug>/settings/technical/"
 KEY = f"{SETTINGS}keys/<int:pk>/"
 LOST = f"{SETTINGS}lost/<int:pk>/"
+FOUND = f"{SETTINGS}found/<int:pk>/"
+RUN = "staff/propagation/runs/<int:pk>/"
+STOPPED = "staff/propagation/stopped/<int:pk>/"
+HOST = "staff/hosts/<int:pk>/"
 
 urlpatterns = [
     # A district's own pages
@@ -20,6 +24,8 @@ urlpatterns = [
     path(f"{KEY}lost/", one_key.key_lost, name="key_lost"),
     path(LOST, one_key.key_lost_told, name="key_lost_told"),
     path(f"{LOST}state/", one_key.key_lost_state, name="key_lost_state"),
+    path(f"{FOUND}adopt/", found.found_adopt, name="found_adopt"),
+    path(f"{FOUND}dismiss/", found.found_dismiss, name="found_dismiss"),
     # The vendor's pages
     path("staff/keys/", staff_keys.staff_keys, name="staff_keys"),
     path("staff/keys/requests/<int:pk>/", staff_keys.staff_keys_decide, name="staff_keys_decide"),
@@ -27,6 +33,17 @@ urlpatterns = [
     path("staff/propagation/state/", propagation.propagation_state, name="propagation_state"),
     path("staff/propagation/now/", propagation.propagation_now, name="propagation_now"),
     path("staff/propagation/schedule/", propagation.propagation_schedule, name="propagation_schedule"),
-    path("staff/propagation/runs/<int:pk>/", propagation.propagation_run, name="propagation_run"),
+    path(RUN, propagation.propagation_run, name="propagation_run"),
+    path(f"{RUN}state/", propagation.propagation_run_state, name="propagation_run_state"),
     path("staff/propagation/newer/<int:pk>/", propagation.propagation_newer, name="propagation_newer"),
+    path(STOPPED, stopped.propagation_stopped, name="propagation_stopped"),
+    path(f"{STOPPED}keys/", stopped.propagation_stopped_keys, name="propagation_stopped_keys"),
+    path("staff/propagation/found/", found.propagation_found, name="propagation_found"),
+    path("staff/hosts/", hosts.hosts, name="hosts"),
+    path("staff/hosts/new/", hosts.host_new, name="host_new"),
+    path(HOST, hosts.host, name="host"),
+    path(f"{HOST}edit/", hosts.host_edit, name="host_edit"),
+    path(f"{HOST}connect/", hosts.host_connect, name="host_connect"),
+    path(f"{HOST}confirm/", hosts.host_confirm, name="host_confirm"),
+    path(f"{HOST}restart/", hosts.host_restart, name="host_restart"),
 ]

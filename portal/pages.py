@@ -28,6 +28,7 @@ STAFF_RAIL = (
     ("Ingest history", "ingest_history", "inbox-arrow-down", Tool.INGEST_HISTORY),
     ("Keys", "staff_keys", "key", Tool.KEYS),
     ("Propagation", "propagation", "arrow-path", Tool.PROPAGATION),
+    ("Hosts", "hosts", "server-stack", Tool.PROPAGATION),
     ("Districts", "districts", "building-library", Tool.DISTRICTS),
     ("Outbox", "outbox", "envelope", Tool.OUTBOX),
     ("Audit log", "audit_log", "clipboard-document-list", Tool.AUDIT_LOG),

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from keys.core.errors import KeyProblem
+from keys.core.algorithms import ALGORITHMS, refusal_for
+from keys.core.characters import comment_from
+from keys.core.errors import KeyProblem, Refusal
 from keys.core.publickey import PublicKey
 from keys.core.restrictions import UNRESTRICTED, Restrictions, restrictions_from
 from keys.core.wire import decoded
@@ -65,8 +67,28 @@ class Line:
 
 def render(entries: Iterable[PublicKey | Entry], stamp: Stamp | None = None) -> bytes:
     """The whole file: our header, then one line a key, each ended by LF. Without keys it lets nobody in."""
-    header = f"{HEADER} | set {stamp.version} | {stamp.token}" if stamp else HEADER
-    return "".join(f"{line}\n" for line in (header, *(entry.line() for entry in entries))).encode("utf-8")
+    return "".join(f"{line}\n" for line in (header_line(stamp), *(entry.line() for entry in entries))).encode("utf-8")
+
+
+def header_line(stamp: Stamp | None) -> str:
+    """The first line of a file, no line end."""
+    return f"{HEADER} | set {stamp.version} | {stamp.token}" if stamp else HEADER
+
+
+def stored_line(algorithm: str, blob: str, comment: str, options: str = "") -> str:
+    """The line of a key that was checked when it was taken, from its stored parts (blob as base64), no line end.
+
+    The same text that ``Entry.line`` gives, without the arithmetic of the key, of which thousands would take seconds.
+    Raises KeyProblem for parts that could not make exactly one line of this type.
+    """
+    known = ALGORITHMS.get(algorithm)
+    if known is None:
+        raise refusal_for(algorithm)
+    if not decoded(blob).startswith(known.prefix):
+        raise Refusal.TYPE_MISMATCH.error()
+    if comment != comment_from(comment):
+        raise Refusal.CONTROL_CHARACTER.error()
+    return f"{options} {algorithm} {blob} {comment}".strip()
 
 
 def read(content: bytes) -> tuple[Line, ...]:

@@ -1,17 +1,21 @@
 """What people want of propagation, written down: one transaction each, a nudge on commit."""
 
+from collections.abc import Iterable
+
 from django.db import transaction
+from django.utils import timezone
 from django_celery_beat.models import CrontabSchedule, PeriodicTask
 
 from accounts import audit
 from accounts.models import SftpAccount, User
 from accounts.nudge import nudge
+from hosts.models import Host
 
-from ..models import KeyFile, KeySet, PropagationRun
+from ..models import HostRun, KeyFile, KeySet, PropagationRun
 from ..selectors import HOURLY_TASK
 from ..sets import PORTAL, By, file_locked, set_first, set_make
 from ..tasks import propagate_account, propagate_run
-from .guards import reason_given
+from .guards import ReasonMissing, reason_given
 
 # Every choice divides the hour, so the clock times a page promises are plain, and none is longer than an hour.
 HOURLY_CHOICES = (60, 30, 20, 15, 10, 5)
@@ -64,6 +68,31 @@ def run_want(cause: PropagationRun.Cause, *, actor: User | None) -> PropagationR
             audit.record("propagation asked for", actor=actor, subject="all accounts")
     nudge(propagate_run, run.pk)
     return run
+
+
+@transaction.atomic
+def run_want_by_command(hosts: Iterable[Host], *, thorough: bool) -> PropagationRun:
+    """Notes a run over these hosts that whoever called does at once; `thorough` reads every file."""
+    run = PropagationRun.objects.create(cause=PropagationRun.Cause.COMMAND, thorough=thorough)
+    HostRun.objects.bulk_create([HostRun(run=run, host=host) for host in hosts])
+    audit.record("propagation asked for", actor=None, subject="all accounts", details={"by": "command line"})
+    return run
+
+
+@transaction.atomic
+def unasked_allow(part: HostRun, *, by: By) -> PropagationRun:
+    """Lets just those keys go that a stopped run would have removed, and asks for a run at once.
+
+    Raises NothingToSettle if the run is not stopped or was allowed already, and ReasonMissing.
+    """
+    if not by.reason.strip():
+        raise ReasonMissing
+    stopped = HostRun.objects.filter(pk=part.pk, state=HostRun.State.STOPPED, allowed=None)
+    if not stopped.update(allowed=timezone.now(), allowed_by=by.actor, allowed_reason=by.reason.strip()[:400]):
+        raise NothingToSettle
+    details = {"reason": by.reason, "from": by.address, "keys": part.unasked}
+    audit.record("unasked removal allowed", actor=by.actor, subject=part.host.name, details=details)
+    return run_want(PropagationRun.Cause.NOW, actor=by.actor)
 
 
 @transaction.atomic

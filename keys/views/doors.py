@@ -12,7 +12,7 @@ from accounts.core.roles import STAFF_ROLES, Right, Tool, may
 from accounts.models import District, User
 from accounts.origin import address_of
 
-from ..models import AccountKey, LostKey
+from ..models import AccountKey, FoundLine, LostKey
 from ..services import KeyGone
 from ..sets import By
 
@@ -43,6 +43,18 @@ def lost_for(user: User | AnonymousUser, slug: str, pk: int) -> LostKey:
     if found is None:
         raise Http404
     return found
+
+
+def found_for(user: User | AnonymousUser, slug: str, pk: int, right: Right) -> tuple[District, FoundLine]:
+    """A line that was taken out of this account's file on its host, and its district. Raises as `district_for`."""
+    district = district_for(user, slug, Tool.TECHNICAL_SETTINGS, right)
+    found = FoundLine.objects.filter(account=district.sftp_account, pk=pk).first()
+    if found is None:
+        raise Http404
+    # The district as the door gave it, so that nothing is read twice.
+    found.account = district.sftp_account
+    found.account.district = district
+    return district, found
 
 
 def key_page(right: Right) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:

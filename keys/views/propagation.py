@@ -12,20 +12,26 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.access import tool_for
 from accounts.core.roles import Right, Tool
 from accounts.fresh import fresh_sign_in, typed_before
-from hosts.models import Host
 
-from .. import selectors, services
+from .. import overview, selectors, services
+from ..core.plot import plot_of, told
 from ..forms import KeepForm, ScheduleForm
-from ..models import AccountKey, KeyFile, PropagationRun
+from ..models import AccountKey, KeyFile, KeySet, PropagationRun
+from .attention import matters, standing_of
 from .doors import by_person
+
+# A page is read by people; what is beyond stands in the count.
+MOST_ROWS = 50
+MOST_SETS = 200
 
 
 @require_safe
 def propagation(request: HttpRequest) -> HttpResponse:
-    """Propagation for ops: hosts, last and next run, what each run did."""
+    """Propagation for ops: what needs them, hosts, last and next run, what each run did, how long saved keys took."""
     person = tool_for(request.user, Tool.PROPAGATION)
     context = {
         **_propagation_state(),
+        **_time_to_live(),
         "form": ScheduleForm(initial={"minutes": _minutes_now()}),
         "may_write": person.has_tool(Tool.PROPAGATION, Right.WRITE),
     }
@@ -40,23 +46,34 @@ def propagation_state(request: HttpRequest) -> HttpResponse:
 
 
 def _propagation_state() -> dict[str, object]:
-    files = KeyFile.objects.all()
-    running = selectors.unfinished_runs().first()
-    waiting = files.filter(state=KeyFile.State.WAITING).count()
+    running, counts = selectors.unfinished_runs().first(), overview.counts()
+    hosts, newer, held = list(overview.hosts_counted()), list(selectors.newer_on_host()), overview.held_files()
+    found = matters(hosts, newer=len(newer), held=held.count())
     return {
-        "hosts": Host.objects.all(),
-        "newer": selectors.newer_on_host(),
-        "total": files.count(),
-        "on_host": files.filter(state=KeyFile.State.ON_HOST).count(),
-        "waiting": waiting,
-        "failed": files.filter(state=KeyFile.State.FAILED).select_related("account__district")[:50],
-        "failed_count": files.filter(state=KeyFile.State.FAILED).count(),
+        "hosts": [(host, standing_of(host)) for host in hosts],
+        "needing": [matter for matter in found if matter.standing.needs_you],
+        "others": [matter for matter in found if not matter.standing.needs_you],
+        "newer": newer,
+        "counts": counts,
+        "failed": overview.failed_files()[:MOST_ROWS],
+        "held": held[:MOST_ROWS],
         "running": running,
-        "runs": PropagationRun.objects.select_related("asked_by")[:25],
+        "running_parts": running.hosts.select_related("host") if running else (),
+        "runs": overview.runs_marked()[:25],
         "last_full": PropagationRun.objects.filter(state="done").exclude(cause="saved").first(),
         "next_run": selectors.next_hourly_run(),
-        "poll_seconds": 2 if running or waiting else 0,
-        "now": timezone.now(),
+        "poll_seconds": 2 if running or counts.waiting else 0,
+    }
+
+
+def _time_to_live() -> dict[str, object]:
+    """The plot of time to live, drawn twice: for wide screens and for narrow ones."""
+    today = timezone.localdate()
+    days = overview.days_lately(today)
+    return {
+        "days": [(day, told(day.median), told(day.most)) for day in reversed(days)],
+        "wide": plot_of(days, today, width=720, height=230, labels=6),
+        "narrow": plot_of(days, today, width=330, height=230, labels=3),
     }
 
 
@@ -67,11 +84,38 @@ def _minutes_now() -> int:
 
 @require_safe
 def propagation_run(request: HttpRequest, pk: int) -> HttpResponse:
-    """One run and the accounts it failed for."""
+    """One run: what it did on each host, the keys it brought, the accounts it failed for."""
     tool_for(request.user, Tool.PROPAGATION)
-    run = get_object_or_404(PropagationRun.objects.select_related("asked_by"), pk=pk)
+    return render(request, "keys/propagation_run.html", _run_state(pk))
+
+
+@require_safe
+def propagation_run_state(request: HttpRequest, pk: int) -> HttpResponse:
+    """The part of that page that changes by itself."""
+    tool_for(request.user, Tool.PROPAGATION)
+    return render(request, "keys/_run_body.html", _run_state(pk))
+
+
+def _run_state(pk: int) -> dict[str, object]:
+    run = get_object_or_404(overview.runs_marked(), pk=pk)
+    sets = run.key_sets.select_related("account__district", "account__host").order_by("-on_host", "-pk")
+    brought = overview.brought_by(run)
     failures = run.failures.select_related("account__district")
-    return render(request, "keys/propagation_run.html", {"run": run, "failures": failures})
+    return {
+        "run": run,
+        "parts": run.hosts.select_related("host"),
+        "sets": [(made, told(_seconds(made))) for made in sets[:MOST_SETS]],
+        "brought": brought,
+        "times": [told(brought.median), told(brought.most), told(brought.longest)] if brought else (),
+        "failures": failures[:MOST_SETS],
+        "failures_count": failures.count(),
+        "poll_seconds": 0 if run.state == PropagationRun.State.DONE else 2,
+    }
+
+
+def _seconds(made: KeySet) -> float:
+    """From being saved to being read back; a set that a run brought has both times."""
+    return max(0.0, (made.on_host - made.at).total_seconds()) if made.on_host else 0.0
 
 
 @require_POST
@@ -89,7 +133,7 @@ def propagation_schedule(request: HttpRequest) -> HttpResponse:
     person = tool_for(request.user, Tool.PROPAGATION, Right.WRITE)
     form = ScheduleForm(request.POST)
     if not form.is_valid():
-        context = {**_propagation_state(), "form": form, "may_write": True}
+        context = {**_propagation_state(), **_time_to_live(), "form": form, "may_write": True}
         return render(request, "keys/propagation.html", context, status=422)
     services.hourly_set(form.cleaned_data["minutes"], actor=person)
     messages.success(request, f"Saved. The next run over all accounts starts at {_clock(selectors.next_hourly_run())}.")

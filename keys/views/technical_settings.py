@@ -13,13 +13,13 @@ from accounts.fresh import fresh_sign_in, typed_before
 from accounts.models import District, SftpAccount
 from accounts.signed_out import keeps_typed
 
-from .. import selectors, services
+from .. import overview, selectors, services
 from ..core.errors import Problem, Refusal
 from ..core.files import pasted_from
 from ..core.parse import Paste, parse_paste
 from ..core.policy import Policy
 from ..forms import NetworksForm, TechnicalSettingsForm
-from ..models import KeyFile
+from ..models import FoundLine, KeyFile
 from ..policy import policy_for
 from .cards import cards_of
 from .confirmation import confirmation_of_change, confirmation_of_save, confirmation_shown, confirmation_taken
@@ -153,15 +153,19 @@ def _page(
     request: HttpRequest, district: District, form: TechnicalSettingsForm, box: Box, status: int = 200
 ) -> HttpResponse:
     account = district.sftp_account
+    found_lines = list(overview.found_of(account))
+    state = account_state(request, district)
     context = {
-        **account_state(request, district),
+        **state,
         "form": form,
         "box": box,
         "saved": confirmation_taken(request, account) if request.method != "POST" else None,
         "changes": selectors.changes_of(account)[:MOST_CHANGES],
         "requests": account.shared_key_requests.all(),
-        "added": set(account.keys.values_list("fingerprint", flat=True)),
+        "added": {card.key.fingerprint for card in state["cards"]},
         "lost_keys": account.lost_keys.all(),
+        "found_lines": found_lines,
+        "found_waiting": any(line.state == FoundLine.State.KEPT for line in found_lines),
     }
     return render(request, "keys/technical_settings.html", context, status=status)
 

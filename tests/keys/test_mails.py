@@ -15,6 +15,8 @@ from accounts import audit
 from accounts.core.roles import Role
 from accounts.models import AuditEntry, OutboxMessage, SftpAccount, User
 from accounts.notices import notice_send
+from hosts.connect import files_for
+from hosts.core import paths
 from keys import nightly, propagation, services
 from keys.core.characters import comment_from
 from keys.models import AccountKey, KeyFile
@@ -209,7 +211,7 @@ def test_a_comment_is_nothing_but_text_in_history_and_audit_log(account: SftpAcc
 def test_a_comment_is_nothing_but_text_in_the_file_on_the_host(account: SftpAccount, comment: str) -> None:
     key = _named(account, comment)
     propagation.push_one(account.pk)
-    content = propagation.files_for(account.host).read(propagation.paths.key_file(account.username), 100_000)
+    content = files_for(account.host).read(paths.key_file(account.username), 100_000)
     lines = content.decode("utf-8").split("\n")
     assert [line.split(" ")[0] for line in lines] == ["#", "ssh-ed25519", "ssh-rsa", ""]
     assert lines[1] == f"{key.algorithm} {key.blob} {comment_from(comment)}".rstrip()

@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -16,9 +16,10 @@ from accounts import services as district_services
 from accounts.core.roles import Role
 from accounts.models import District, OutboxMessage, RetiredUsername, SftpAccount, User
 from hosts.core.errors import HostDown
+from hosts.core.paths import Username
 from hosts.local import LocalFiles
-from keys import propagation, services
-from keys.models import AccountKey, KeyFile, KeySet, PropagationRun
+from keys import bringing, propagation, services
+from keys.models import AccountKey, HostRun, KeyFile, KeySet, PropagationRun
 from keys.selectors import due
 from keys.sets import By
 from portal.management.commands.up import Command
@@ -59,7 +60,7 @@ class Host(LocalFiles):
 
 
 def _use(monkeypatch: pytest.MonkeyPatch, files: LocalFiles) -> None:
-    monkeypatch.setattr(propagation, "files_for", lambda host: files)
+    monkeypatch.setattr(propagation, "connected", lambda host: nullcontext(files))
 
 
 def test_a_saved_key_becomes_a_line_on_the_host(account: SftpAccount) -> None:
@@ -187,21 +188,29 @@ def test_an_unexpected_fault_fails_its_account_only_and_is_not_retold(
     account: SftpAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = DistrictFactory(domain="zz.k12.oh.us").sftp_account
-
-    def fault() -> None:
-        if other.pk and not _on_host(account.username).exists():
-            raise ValueError("a secret path")
-
-    _use(monkeypatch, Host(fault))
-    monkeypatch.setattr(propagation.provision, "home_make", _faulty_for(account.username))
+    monkeypatch.setattr(bringing.provision, "home_make", _faulty_for(account.username))
     propagation.run_hourly()
     assert _file(account).code == "unexpected"
     assert "secret" not in _file(account).reason
+    assert _file(other).state == "on_host"
     assert PropagationRun.objects.get().state == "done"
 
 
+def test_a_fault_in_the_middle_of_many_is_told_of_all_of_them_and_ends_the_run(
+    account: SftpAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault() -> None:
+        raise ValueError("a secret path")
+
+    _use(monkeypatch, Host(fault))
+    propagation.run_hourly()
+    assert (_file(account).state, _file(account).code) == ("failed", "unexpected")
+    run = PropagationRun.objects.get()
+    assert (run.state, run.failed) == ("done", 1)
+
+
 def _faulty_for(name: str) -> Callable[..., None]:
-    plain = propagation.provision.home_make
+    plain = bringing.provision.home_make
 
     def make(files: LocalFiles, username: str) -> None:
         if username == name:
@@ -288,15 +297,15 @@ def test_a_rename_while_the_file_is_being_written_is_not_lost(
     old = account.username
     _save(account, text("ed25519"))
     renamed: list[str] = []
-    plain = propagation._clear_retired_names
+    plain = bringing.provision.home_make
 
-    def rename_now(*told: object) -> None:
+    def rename_now(files: LocalFiles, username: Username) -> None:
         if not renamed:
             renamed.append(old)
             _rename(District.objects.get(pk=district.pk), "new.k12.oh.us")
-        plain(*told)
+        plain(files, username)
 
-    monkeypatch.setattr(propagation, "_clear_retired_names", rename_now)
+    monkeypatch.setattr(bringing.provision, "home_make", rename_now)
     propagation.push_one(account.pk)
     assert _file(account).state == "waiting"
     assert RetiredUsername.objects.get().cleared is None
@@ -398,7 +407,9 @@ def test_a_worker_that_wakes_up_late_does_not_leave_the_older_set_on_the_host(
     assert _file(account).state == "on_host"
 
 
-def test_a_run_sees_what_is_saved_while_it_walks(account: SftpAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_saved_while_a_run_walks_waits_for_its_own_push(
+    account: SftpAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
     last = DistrictFactory(domain="zz.k12.oh.us").sftp_account
     saved: list[str] = []
 
@@ -409,6 +420,8 @@ def test_a_run_sees_what_is_saved_while_it_walks(account: SftpAccount, monkeypat
 
     _use(monkeypatch, Host(save_last))
     propagation.run_hourly()
+    assert (_file(account).state, _file(last).state) == ("on_host", "waiting")
+    propagation.push_one(last.pk)
     assert len(fingerprints(_on_host(last.username).read_bytes())) == 1
     assert _file(last).state == "on_host"
 
@@ -445,7 +458,7 @@ def test_a_run_whose_worker_was_killed_is_finished_once_by_the_sweep(
         with pytest.raises(Killed):
             propagation.run_do(run.pk)
     run.refresh_from_db()
-    assert (run.state, run.failed, run.total) == ("running", 1, 2)
+    assert (run.state, run.total) == ("running", 2)
     propagation.sweep()
     run.refresh_from_db()
     assert (run.state, run.looked_at, run.failed, run.failures.count()) == ("done", 2, 1, 1)
@@ -453,10 +466,12 @@ def test_a_run_whose_worker_was_killed_is_finished_once_by_the_sweep(
 
 def test_a_run_that_another_took_over_is_left_to_it(account: SftpAccount, monkeypatch: pytest.MonkeyPatch) -> None:
     run = services.run_want(PropagationRun.Cause.NOW, actor=User.objects.first())
-    _use(monkeypatch, Host(lambda: PropagationRun.objects.update(lease_token="another") and None))
+    _use(monkeypatch, Host(lambda: HostRun.objects.update(lease_token="another") and None))
     propagation.run_do(run.pk)
     run.refresh_from_db()
-    assert (run.state, run.finished, run.written, run.lease_token) == ("running", None, 0, "another")
+    part = run.hosts.get()
+    assert (run.state, run.finished, run.written) == ("running", None, 0)
+    assert (part.state, part.lease_token) == ("running", "another")
 
 
 def test_the_sweep_finds_what_a_lost_message_left_and_leaves_the_fresh(account: SftpAccount) -> None:

@@ -7,9 +7,9 @@ from accounts.core.roles import Role
 from accounts.models import AuditEntry, District, OutboxMessage, SftpAccount, User
 from keys import nightly, services
 from keys.models import AccountKey, KeyFile, LostKey, SharedKeyRequest
-from keys.selectors import file_entries
 from keys.services import saving, single
 from keys.sets import By
+from keys.wanted import wanted
 from tests.factories import DistrictFactory, KeyFactory, MembershipFactory, StaffFactory
 from tests.rows import everything
 
@@ -33,6 +33,12 @@ def _save(account: SftpAccount, pasted: str = text("ed25519"), *, actor: User | 
     by = By(actor or User.objects.get(email="dana@smithville.example"), "198.51.100.7", "on the telephone")
     version = KeyFile.objects.get(account=account).version
     return services.keys_save(account, pasted, seen_version=version, by=by)[0]
+
+
+def _lines_of(account: SftpAccount) -> list[str]:
+    """The types of the keys that its file should hold."""
+    (one,) = wanted(KeyFile.objects.filter(account=account))
+    return [line.split()[0] for line in one.content.decode().splitlines()[1:]]
 
 
 def _refused(account: SftpAccount, pasted: str = text("ed25519")) -> services.KeyElsewhere:
@@ -322,7 +328,7 @@ def test_what_is_declined_after_it_was_allowed_is_disabled_with_the_reason_and_a
     key.refresh_from_db()
     assert (key.mark_code, key.disabled is not None) == ("key-elsewhere", True)
     assert "The provider has gone." in key.mark_reason
-    assert [entry.key.algorithm for entry in file_entries(KeyFile.objects.get(account=account))] == ["ssh-rsa"]
+    assert _lines_of(account) == ["ssh-rsa"]
     made = account.key_sets.first()
     assert (made.cause, made.changed[0]["fingerprint"]) == ("disabled", key.fingerprint)
     mail = OutboxMessage.objects.filter(kind="shared-key-decided", to="dana@smithville.example").first()
@@ -379,7 +385,7 @@ def test_a_reopened_district_does_not_share_a_key_unseen(
 ) -> None:
     key = _reopened(oak, account, **how)
     assert (key.mark_code, key.disabled is not None, key.disable_on is not None) == ("key-elsewhere", True, True)
-    assert file_entries(KeyFile.objects.get(account=oak)) == ()
+    assert _lines_of(oak) == []
     request = oak.shared_key_requests.get()
     assert (request.state, request.fingerprint) == ("waiting", key.fingerprint)
     mail = OutboxMessage.objects.get(kind="shared-key", to=support.email)
@@ -397,7 +403,7 @@ def test_staff_let_such_a_key_work_again(oak: SftpAccount, account: SftpAccount,
     _decide(oak, support, allow=True)
     key.refresh_from_db()
     assert (key.mark_code, key.mark_reason, key.disabled, key.disable_on, key.marked) == ("", "", None, None, None)
-    assert len(file_entries(KeyFile.objects.get(account=oak))) == 1
+    assert len(_lines_of(oak)) == 1
     assert "The key works again." in OutboxMessage.objects.get(kind="shared-key-decided").text
     _state(oak, "closed")
     _state(oak, "active")

@@ -1,5 +1,6 @@
 """A vendor with four districts, the people around them, and one of everything a page can show."""
 
+from base64 import b64encode
 from dataclasses import dataclass
 
 from django.test import Client
@@ -9,9 +10,22 @@ from accounts import services
 from accounts.core.roles import Role
 from accounts.models import District, OutboxMessage, SftpAccount, User
 from accounts.notices import message_queue
+from hosts.connect import fingerprint
+from hosts.models import Host
 from ingest.models import Epoch
 from keys.core.parse import parse_paste
-from keys.models import AccountKey, KeyFile, KeySet, LostKey, PropagationRun, SharedKeyRequest
+from keys.models import (
+    AccountKey,
+    FoundLine,
+    HostRun,
+    KeyFile,
+    KeySet,
+    LostKey,
+    PropagationRun,
+    SharedKeyRequest,
+)
+from keys.services import host_add
+from keys.sets import PORTAL
 from portal.schedules import schedules_sync
 from tests.factories import DistrictFactory, EpochFactory, MembershipFactory, PersonFactory, StaffFactory
 from tests.keys.samples import text
@@ -37,8 +51,13 @@ class Scene:
     keys: dict[str, AccountKey]
     their_key: AccountKey
     lost: dict[str, LostKey]
+    found: dict[str, FoundLine]
+    their_found: FoundLine
     asked: SharedKeyRequest
     newer: KeyFile
+    stopped: HostRun
+    new_host: Host
+    stopped_host: Host
     people: dict[str, User]
     run: PropagationRun
     mail: OutboxMessage
@@ -55,12 +74,20 @@ class Scene:
         own = {
             "outbox_message": {"pk": self.mail.pk},
             "propagation_run": {"pk": self.run.pk},
+            "propagation_run_state": {"pk": self.run.pk},
+            "propagation_stopped": {"pk": self.stopped.pk},
+            "propagation_stopped_keys": {"pk": self.stopped.pk},
+            "host_restart": {"pk": self.stopped_host.pk},
             "propagation_newer": {"pk": self.newer.pk},
             "staff_keys_decide": {"pk": self.asked.pk},
             "invitation": {"token": "no-such-token"},
             "account_confirm_email": {"key": "no-such-key"},
             "account_reset_password_from_key": {"uidb36": "1", "key": "no-such-key"},
         }
+        if name == "host" or (name.startswith("host_") and name not in own):
+            return {"pk": self.new_host.pk}
+        if name.startswith("found_"):
+            return {"slug": slug, "pk": self.found[state].pk}
         if name.startswith("key_lost_"):
             return {"slug": slug, "pk": self.lost[state].pk}
         if name.startswith("key_"):
@@ -84,6 +111,7 @@ def make_scene() -> Scene:
     keys = {state: row_add(district.sftp_account, "ecdsa521") for state, district in districts.items()}
     # With a second key the first can be removed without a word.
     row_add(districts["active"].sftp_account, "rsa2048")
+    run = PropagationRun.objects.create(cause=PropagationRun.Cause.NOW, state=PropagationRun.State.DONE)
     return Scene(
         districts,
         {state: _epoch(district) for state, district in districts.items()},
@@ -92,10 +120,15 @@ def make_scene() -> Scene:
         keys,
         row_add(theirs.sftp_account, THEIR_KEY),
         {state: _lost(district) for state, district in districts.items()},
+        {state: _found(district) for state, district in districts.items()},
+        _found(theirs),
         _asked(districts["active"]),
         _newer(theirs),
+        _stopped(run),
+        _new_host(),
+        _stopped_host(),
         people,
-        PropagationRun.objects.create(cause=PropagationRun.Cause.NOW, state=PropagationRun.State.DONE),
+        run,
         OutboxMessage.objects.get(kind="test"),
     )
 
@@ -114,6 +147,48 @@ def _lost(district: District) -> LostKey:
     made = KeySet.objects.create(account=account, version=100, cause=KeySet.Cause.LOST, on_host=timezone.now())
     print_of = f"SHA256:lost-of-{district.slug}"
     return LostKey.objects.create(account=account, fingerprint=print_of, label="ED25519", key_set=made)
+
+
+def _found(district: District) -> FoundLine:
+    """A line that stood in the account's file on its host and is not ours; its key may be adopted."""
+    account, key = district.sftp_account, parse_paste(text("ed25519")).keys[0]
+    line = text("ed25519").strip()
+    facts = {"line": line, "line_digest": "0" * 64, "fingerprint": key.fingerprint, "label": key.label}
+    return FoundLine.objects.create(host=account.host, account=account, username=account.username, **facts)
+
+
+def _stopped(run: PropagationRun) -> HostRun:
+    """A run's part that stopped, since keys would go that nobody asked to remove."""
+    now, host = timezone.now(), Host.objects.get()
+    facts = {"started": now, "finished": now, "unasked": 30, "unasked_digest": "0" * 64}
+    return HostRun.objects.create(run=run, host=host, state=HostRun.State.STOPPED, **facts)
+
+
+def _new_host() -> Host:
+    """A host that has shown its key, and is not there any more when it is tried."""
+    host = host_add("upload-2", "127.0.0.1", 1, by=PORTAL)
+    host.offered_key, host.offered_at = OFFERED_KEY, timezone.now()
+    host.save()
+    return host
+
+
+def _stopped_host() -> Host:
+    """A host that has shown another key than the confirmed one."""
+    host = host_add("upload-3", "127.0.0.1", 1, by=PORTAL)
+    host.host_key, host.fingerprint = OTHER_KEY, fingerprint(OTHER_KEY)
+    host.offered_key, host.offered_at = host_key(3), timezone.now()
+    host.state, host.reason = Host.State.STOPPED, "It showed another host key."
+    host.save()
+    return host
+
+
+def host_key(number: int) -> str:
+    """The line of an invented ED25519 host key."""
+    blob = b"\0\0\0\x0bssh-ed25519\0\0\0 " + bytes([number]) * 32
+    return f"ssh-ed25519 {b64encode(blob).decode()}"
+
+
+OFFERED_KEY, OTHER_KEY = host_key(1), host_key(2)
 
 
 def _asked(district: District) -> SharedKeyRequest:

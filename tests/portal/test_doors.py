@@ -9,13 +9,14 @@ from django.urls import reverse
 
 from accounts.core.roles import Role
 from accounts.models import District, Membership, User
+from hosts.connect import fingerprint
 from ingest.catalogue import formats
 from tests.factories import PASSWORD
 from tests.keys.samples import text
 from tests.rows import everything
 
 from .addresses import NAMES, address
-from .scene import ADMINISTRATOR, OPS, PEOPLE, STATES, STRANGER, SUPPORT, SYSTEM, VIEWER, Scene
+from .scene import ADMINISTRATOR, OFFERED_KEY, OPS, PEOPLE, STATES, STRANGER, SUPPORT, SYSTEM, VIEWER, Scene
 
 Data = dict[str, object]
 READ, WRITE, SHOWN, DONE, SHUT, NONE, NOT_SO = "get", "post", 200, 302, 403, 404, 405
@@ -80,6 +81,9 @@ DISTRICT = (
     Row("key_lost", WRITE, KEY_CHANGED, {"reason": "They asked."}),
     Row("key_lost_told", READ, ALL_READ),
     Row("key_lost_state", READ, ALL_READ),
+    # Only the district can say that a key found on the host is its own: not even its vendor's staff.
+    Row("found_adopt", WRITE, (DONE, SHUT, NONE, SHUT, SHUT, SHUT)),
+    Row("found_dismiss", WRITE, (DONE, SHUT, NONE, SHUT, SHUT, SHUT)),
     Row("uploads", READ, ALL_READ),
     Row("uploads_rows", READ, ALL_READ),
     Row("epoch", READ, ALL_READ),
@@ -89,6 +93,8 @@ DISTRICT = (
     Row("epoch_format", WRITE, (SHUT, SHUT, NONE, DONE, SHUT, DONE), {"format": _format()}),
 )
 NOBODYS = (NONE, NONE, NONE)
+OPS_READ = (*NOBODYS, SHUT, SHOWN, SHOWN)
+OFFERED = fingerprint(OFFERED_KEY)
 VENDOR = (
     Row("ingest_history", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
     Row("staff_keys", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
@@ -103,6 +109,21 @@ VENDOR = (
     Row("propagation_newer", WRITE, (*NOBODYS, SHUT, DONE, DONE), {"reason": "No newer backup."}),
     Row("propagation_state", READ, (*NOBODYS, SHUT, SHOWN, SHOWN)),
     Row("propagation_run", READ, (*NOBODYS, SHUT, SHOWN, SHOWN)),
+    Row("propagation_run_state", READ, OPS_READ),
+    Row("propagation_stopped", READ, OPS_READ),
+    Row("propagation_stopped", WRITE, (*NOBODYS, SHUT, DONE, DONE), {"reason": "They are meant to go."}),
+    Row("propagation_stopped_keys", READ, OPS_READ),
+    Row("propagation_found", READ, OPS_READ),
+    Row("hosts", READ, OPS_READ),
+    Row("host", READ, OPS_READ),
+    Row("host_new", READ, OPS_READ),
+    Row("host_new", WRITE, (*NOBODYS, SHUT, DONE, DONE), {"name": "upload-9", "address": "a.example", "port": "22"}),
+    Row("host_edit", READ, OPS_READ),
+    Row("host_edit", WRITE, (*NOBODYS, SHUT, DONE, DONE), {"address": "b.example", "port": "2022"}),
+    # Nobody answers there, so nothing is noted.
+    Row("host_connect", WRITE, OPS_READ),
+    Row("host_confirm", WRITE, (*NOBODYS, SHUT, DONE, DONE), {"offered": OFFERED, "pasted": OFFERED}),
+    Row("host_restart", WRITE, (*NOBODYS, SHUT, DONE, DONE)),
     Row("propagation_now", WRITE, (*NOBODYS, SHUT, DONE, DONE)),
     Row("propagation_schedule", WRITE, (*NOBODYS, SHUT, DONE, DONE), {"minutes": "15"}),
     Row("districts", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
@@ -275,6 +296,14 @@ def test_a_key_of_another_district_is_not_found_under_mine(scene: Scene, row: Ro
     assert everything() == before
 
 
+@pytest.mark.parametrize("row", [row for row in DISTRICT if row.name.startswith("found_")], ids=lambda row: row.title)
+def test_a_line_found_in_another_districts_file_is_not_found_under_mine(scene: Scene, row: Row) -> None:
+    kwargs = {"slug": scene.districts["active"].slug, "pk": scene.their_found.pk}
+    before = everything()
+    assert _ask(scene.client(ADMINISTRATOR), row, kwargs) == NONE
+    assert everything() == before
+
+
 @pytest.mark.parametrize("row", DISTRICT, ids=lambda row: row.title)
 def test_a_stranger_cannot_tell_a_district_from_none(scene: Scene, row: Row) -> None:
     client = scene.client(STRANGER)
@@ -328,5 +357,5 @@ def test_everybody_has_their_own_pages(scene: Scene, name: str, person: str) -> 
 def test_a_page_shows_a_write_only_to_those_who_may(scene: Scene, state: str) -> None:
     place = address("technical_settings", scene.kwargs("technical_settings", state))
     shown = {person: scene.client(person).get(place) for person in (ADMINISTRATOR, VIEWER, SUPPORT)}
-    has_save = {person: b'form="keys-form"' in answer.content for person, answer in shown.items()}
+    has_save = {person: b'<form id="keys-form"' in answer.content for person, answer in shown.items()}
     assert has_save == {ADMINISTRATOR: state == "active", VIEWER: False, SUPPORT: state == "active"}

@@ -16,8 +16,20 @@ from django.utils import timezone
 from accounts.audit import record
 from accounts.models import User
 from accounts.notices import message_queue
+from hosts.models import Host
 from ingest.models import Epoch
-from keys.models import AccountKey, PropagationFailure, PropagationRun, SharedKeyRequest
+from keys.models import (
+    AccountKey,
+    FoundLine,
+    HostRun,
+    KeyFile,
+    KeySet,
+    PropagationFailure,
+    PropagationRun,
+    SharedKeyRequest,
+)
+from keys.services import host_add
+from keys.sets import PORTAL
 from portal.schedules import schedules_sync
 from tests.factories import (
     DistrictFactory,
@@ -163,6 +175,20 @@ def _more_runs() -> None:
         account.key_file.__class__.objects.filter(account=account).update(state="failed", reason="x")
 
 
+def _more_hosts() -> None:
+    run = PropagationRun.objects.filter(asked_by=None).first()
+    for number in range(5):
+        host = host_add(f"upload-{number}-{Host.objects.count()}", "a.example", 22, by=PORTAL)
+        now = timezone.now()
+        HostRun.objects.create(run=run, host=host, state="stopped", started=now, finished=now, unasked=30)
+        account = DistrictFactory().sftp_account
+        FoundLine.objects.create(host=host, account=account, username=account.username, line="x", line_digest=number)
+        KeyFile.objects.filter(account=account).update(state="failed", code="unasked-removal", reason="x")
+        told = {"cause": "saved", "at": now, "on_host": now, "run": run}
+        KeySet.objects.create(account=account, version=100, **told)
+    _more_runs()
+
+
 def _more_districts() -> None:
     for _ in range(5):
         MembershipFactory()
@@ -205,9 +231,13 @@ BUDGET = {
     "district_home": (ADMINISTRATOR, _more_epochs_of_one),
     "epoch": (ADMINISTRATOR, _more_findings),
     "epoch_state": (ADMINISTRATOR, _more_findings),
-    "propagation": (SYSTEM, _more_runs),
-    "propagation_state": (SYSTEM, _more_runs),
-    "propagation_run": (SYSTEM, _more_runs),
+    "propagation": (SYSTEM, _more_hosts),
+    "propagation_state": (SYSTEM, _more_hosts),
+    "propagation_run": (SYSTEM, _more_hosts),
+    "propagation_run_state": (SYSTEM, _more_hosts),
+    "propagation_found": (SYSTEM, _more_hosts),
+    "hosts": (SYSTEM, _more_hosts),
+    "host": (SYSTEM, _more_hosts),
     "districts": (SYSTEM, _more_districts),
     "district_manage": (SYSTEM, _more_people),
     "outbox": (SYSTEM, _more_mail),
@@ -228,11 +258,12 @@ def test_a_list_costs_the_same_however_long_it_is(db: None, name: str) -> None:
     epoch = EpochFactory(district=district, state="failed", name="20260101-000000")
     run = PropagationRun.objects.create(cause="hourly", state="done")
     _more_findings()
-    _more_runs()
+    _more_hosts()
     row_add(district.sftp_account, "ed25519")
     SharedKeyRequest.objects.create(account=district.sftp_account, fingerprint="asked")
     message_queue("test", "first@x.example", "S", "T", about="1")
-    place = address(name, {"slug": district.slug, "pk": run.pk if name == "propagation_run" else epoch.pk})
+    pks = {"propagation_run": run.pk, "propagation_run_state": run.pk, "host": run.hosts.first().host_id}
+    place = address(name, {"slug": district.slug, "pk": pks.get(name, epoch.pk)})
     few = _cost(client, place)
     add_more()
     assert _cost(client, place) == few
@@ -241,7 +272,7 @@ def test_a_list_costs_the_same_however_long_it_is(db: None, name: str) -> None:
 
 # --- Lists in the address ----------------------------------------------------------------------------------------
 
-LISTS = ("ingest_history", "districts", "outbox", "audit_log")
+LISTS = ("ingest_history", "districts", "outbox", "audit_log", "propagation_found")
 ODD = (
     "page=0", "page=-1", "page=99999999999999999999", "page=x", "per_page=0", "per_page=-1", "per_page=x", "sort=x",
     "sort=-name", "sort=;drop", "state=x", "district=x", "since=x", "since=9999-99-99", "name=%00",

@@ -159,7 +159,7 @@ def test_only_json_goes_through_the_broker() -> None:
 
 def test_our_commands_are_those_tested_here() -> None:
     ours = {name for name, package in get_commands().items() if package in ("portal", "ingest", "keys", "accounts")}
-    assert ours == {"blocklist", "check_key", "up"}
+    assert ours == {"blocklist", "check_key", "push_keys", "up"}
 
 
 def test_up_says_what_to_install_where_there_is_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,57 @@
+"""What a push would do to a host, without doing it: a unified diff for each account whose file is not right."""
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from hosts.connect import connected
+from hosts.core import paths
+from hosts.core.errors import HostError, NotThere, TooLarge
+from hosts.files import FileRead
+from hosts.models import Host
+
+from .bringing import LARGEST_FILE
+from .core.drift import shown_lines
+from .models import KeyFile
+from .wanted import Wanted, wanted
+
+READ_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """One account: the unified diff from what stands on the host to what should (empty: nothing to do), or why not."""
+
+    username: str
+    diff: str = ""
+    code: str = ""
+    reason: str = ""
+
+
+def previews(host: Host, username: str | None = None) -> Iterator[Preview]:
+    """A preview of each account of a host, by name. Raises HostError if the host cannot be reached."""
+    files = KeyFile.objects.filter(account__host=host)
+    if username is not None:
+        files = files.filter(account__username=username)
+    every = wanted(files)
+    with connected(host) as there:
+        while some := list(islice(every, READ_AT_ONCE)):
+            by_path = {paths.key_file(paths.username(one.username)): one for one in some}
+            found = dict(there.read_many(by_path, LARGEST_FILE))
+            yield from (_preview(host, by_path[path], found[path]) for path in by_path)
+
+
+def _preview(host: Host, one: Wanted, found: FileRead | HostError) -> Preview:
+    if isinstance(found, HostError) and not isinstance(found, NotThere | TooLarge):
+        return Preview(one.username, code=found.code, reason=found.message)
+    content = found.content if isinstance(found, FileRead) else b""
+    lines = difflib.unified_diff(
+        shown_lines(content),
+        shown_lines(one.content),
+        f"{host.name}:{one.username}",
+        f"portal:{one.username}",
+        lineterm="",
+        n=1,
+    )
+    return Preview(one.username, "\n".join(lines))

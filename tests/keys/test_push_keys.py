@@ -1,0 +1,127 @@
+"""`manage.py push_keys`: what it would do, what it did, and its exit status."""
+
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+
+from accounts.models import SftpAccount
+from hosts.models import Host
+from keys import services
+from keys.models import HostRun, KeyFile, PropagationRun
+from keys.sets import By
+from tests.factories import DistrictFactory
+
+from .samples import text
+
+
+@pytest.fixture
+def other(account: SftpAccount) -> SftpAccount:
+    return DistrictFactory(domain="zz.k12.oh.us").sftp_account
+
+
+def _save(account: SftpAccount, name: str) -> None:
+    version = KeyFile.objects.get(account=account).version
+    services.keys_save(account, text(name), seen_version=version, by=By(None))
+
+
+def _on_host(name: str) -> Path:
+    return settings.SFTP_ROOT / "keys" / name
+
+
+def _said(*words: str) -> str:
+    out = StringIO()
+    call_command("push_keys", *words, stdout=out, stderr=out)
+    return out.getvalue()
+
+
+def _told(*words: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in _said(*words, "--json").splitlines()]
+
+
+def test_a_preview_shows_each_difference_and_writes_nothing(account: SftpAccount, other: SftpAccount) -> None:
+    _save(account, "ed25519")
+    call_command("push_keys", stdout=StringIO())
+    _save(account, "rsa3072")
+    before = _on_host(account.username).read_bytes()
+    runs = PropagationRun.objects.count()
+    diff = _said("--preview")
+    assert f"--- {account.host.name}:{account.username}" in diff
+    assert f"-{text('ed25519')}" in diff.splitlines()
+    assert f"+{text('rsa3072')}" in diff.splitlines()
+    assert other.username not in diff
+    assert _on_host(account.username).read_bytes() == before
+    assert PropagationRun.objects.count() == runs
+    assert KeyFile.objects.get(account=account).state == "waiting"
+
+
+def test_a_preview_as_json_tells_every_account(account: SftpAccount, other: SftpAccount) -> None:
+    call_command("push_keys", stdout=StringIO())
+    _save(other, "ed25519")
+    told = {row["account"]: (row["state"], bool(row["diff"])) for row in _told("--preview")}
+    assert told == {account.username: ("right", False), other.username: ("differs", True)}
+    assert [row["account"] for row in _told("--preview", "--account", other.username)] == [other.username]
+
+
+def test_a_foreign_line_shows_in_the_preview_escaped(account: SftpAccount) -> None:
+    call_command("push_keys", stdout=StringIO())
+    with _on_host(account.username).open("ab") as file:
+        file.write(b"\x1b[2Jevil\xff\n")
+    diff = _said("--preview")
+    assert "-\\u{1b}[2Jevil\\xff" in diff.splitlines()
+
+
+def test_all_accounts_are_brought_and_counted_by_host(account: SftpAccount, other: SftpAccount) -> None:
+    _save(account, "ed25519")
+    (part,) = _told()
+    assert (part["host"], part["state"], part["total"], part["written"], part["failed"]) == (
+        account.host.name,
+        "done",
+        2,
+        2,
+        0,
+    )
+    assert _on_host(account.username).exists()
+    assert _on_host(other.username).exists()
+    assert f"{account.host.name}: done: 2 total, 0 written, 2 unchanged." in _said()
+
+
+def test_one_account_is_brought_alone(account: SftpAccount, other: SftpAccount) -> None:
+    assert _said("--account", account.username) == ""
+    assert _on_host(account.username).exists()
+    assert not _on_host(other.username).exists()
+    assert PropagationRun.objects.get().cause == "command"
+
+
+def test_what_failed_is_told_and_the_exit_status_is_1(account: SftpAccount, other: SftpAccount) -> None:
+    _on_host("x").parent.mkdir()
+    _on_host(account.username).mkdir()
+    out = StringIO()
+    with pytest.raises(SystemExit) as ended:
+        call_command("push_keys", "--json", stdout=out)
+    assert ended.value.code == 1
+    part, failure = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert (part["failed"], part["written"]) == (1, 1)
+    assert (failure["account"], failure["code"]) == (account.username, "not-safe")
+
+
+def test_only_the_named_host_is_gone_to(account: SftpAccount, other: SftpAccount) -> None:
+    elsewhere = Host.objects.create(name="away", kind=Host.Kind.OPENSSH, address="127.0.0.1", port=1)
+    SftpAccount.objects.filter(pk=other.pk).update(host=elsewhere)
+    assert [part["host"] for part in _told("--host", account.host.name)] == [account.host.name]
+    with pytest.raises(SystemExit):
+        _said("--host", "away")
+    assert HostRun.objects.get(host=elsewhere).code == "host-down"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [(("--account", "nobody.k12.oh.us"), "no SFTP account"), (("--host", "nowhere"), "no such host")],
+)
+def test_what_does_not_exist_is_said(account: SftpAccount, words: tuple[str, ...], says: str) -> None:
+    with pytest.raises(CommandError, match=says):
+        call_command("push_keys", *words)

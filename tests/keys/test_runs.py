@@ -1,0 +1,430 @@
+"""Runs over whole hosts: what is left unread, what has drifted, when a run stops, and hosts that are away."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.utils import timezone
+
+from accounts.core.roles import Role
+from accounts.models import OutboxMessage, SftpAccount, User
+from hosts.core.errors import HostDown, HostKeyChanged
+from hosts.local import LocalFiles
+from hosts.models import Host
+from keys import propagation, services
+from keys.models import AccountKey, FoundLine, HostRun, KeyFile, KeySet, PropagationRun
+from keys.sets import By
+from tests.factories import DistrictFactory, HostFactory, StaffFactory
+
+from .samples import many_lines, text, words
+
+
+class Watched(LocalFiles):
+    """The host's files, with a note of what was read and written."""
+
+    def __init__(self) -> None:
+        super().__init__(settings.SFTP_ROOT)
+        self.read_names: list[str] = []
+        self.written_names: list[str] = []
+
+    def _read(self, path, limit):  # type: ignore[no-untyped-def]
+        self.read_names.append(path.name)
+        return super()._read(path, limit)
+
+    def write(self, path, content):  # type: ignore[no-untyped-def]
+        self.written_names.append(path.name)
+        super().write(path, content)
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
+    files = Watched()
+
+    @contextmanager
+    def connected(host: Host) -> Iterator[Watched]:
+        yield files
+
+    monkeypatch.setattr(propagation, "connected", connected)
+    return files
+
+
+def _save(account: SftpAccount, *names: str) -> None:
+    version = KeyFile.objects.get(account=account).version
+    pasted = "\n".join(text(name) for name in names)
+    services.keys_save(account, pasted, seen_version=version, by=By(None), confirmed=account.username)
+
+
+def _on_host(name: str) -> Path:
+    return settings.SFTP_ROOT / "keys" / name
+
+
+def _keys_on_host(account: SftpAccount) -> int:
+    header, *keys = _on_host(account.username).read_bytes().splitlines()
+    assert header.startswith(b"# managed by SFTP Portal")
+    return len(keys)
+
+
+def _file(account: SftpAccount) -> KeyFile:
+    return KeyFile.objects.get(account=account)
+
+
+def _run(**told: object) -> HostRun:
+    run = PropagationRun.objects.create(cause="hourly", **told)
+    propagation.run_do(run.pk)
+    return run.hosts.get()
+
+
+def _settled(*accounts: SftpAccount) -> None:
+    """Brings all, and lets so much time pass that a listing tells every later change."""
+    _run()
+    for account in accounts:
+        path = _on_host(account.username)
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+        KeyFile.objects.filter(account=account).update(host_modified=1_700_000_000)
+
+
+# --- What is read ------------------------------------------------------------------------------------------------
+
+
+def test_files_that_nobody_touched_are_neither_read_nor_written(account: SftpAccount, watched: Watched) -> None:
+    _save(account, "ed25519")
+    _settled(account)
+    watched.read_names.clear()
+    watched.written_names.clear()
+    part = _run()
+    assert (watched.read_names, watched.written_names) == ([], [])
+    assert (part.state, part.total, part.unchanged) == ("done", 1, 1)
+
+
+def test_every_file_is_read_after_a_day_and_when_asked(account: SftpAccount, watched: Watched) -> None:
+    _settled(account)
+    watched.read_names.clear()
+    KeyFile.objects.update(read_at=timezone.now() - timedelta(hours=24))
+    _run()
+    assert watched.read_names == [account.username]
+    _run()
+    assert watched.read_names == [account.username]
+    _run(thorough=True)
+    assert watched.read_names == [account.username] * 2
+
+
+def test_an_edit_of_the_same_size_and_time_is_found_by_the_daily_reading(account: SftpAccount) -> None:
+    _save(account, "ed25519")
+    _settled(account)
+    path = _on_host(account.username)
+    right = path.read_bytes()
+    path.write_bytes(right[:-2] + b"X\n")
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    assert _run().drifted == 0
+    KeyFile.objects.update(read_at=timezone.now() - timedelta(hours=24))
+    assert _run().drifted == 1
+    assert path.read_bytes() == right
+
+
+def test_a_file_that_was_only_touched_is_read_and_left(account: SftpAccount, watched: Watched) -> None:
+    _settled(account)
+    os.utime(_on_host(account.username))
+    watched.written_names.clear()
+    part = _run()
+    assert (part.unchanged, part.drifted, watched.written_names) == (1, 0, [])
+    watched.read_names.clear()
+    _run()
+    assert watched.read_names == []
+
+
+# --- What has drifted --------------------------------------------------------------------------------------------
+
+
+def test_a_foreign_key_is_taken_off_and_kept_and_its_district_and_ops_are_told(
+    account: SftpAccount, dana: User
+) -> None:
+    StaffFactory(email="olga@vendor.example", staff_role=Role.OPS)
+    _save(account, "ed25519")
+    _settled(account)
+    with _on_host(account.username).open("a") as file:
+        file.write(f"{text('rsa3072')}\n")
+    part = _run()
+    assert (part.state, part.drifted, part.written) == ("done", 1, 1)
+    assert _keys_on_host(account) == 1
+    found = FoundLine.objects.get()
+    assert (found.account, found.label, found.state) == (account, "RSA 3072", "kept")
+    assert found.line == text("rsa3072")
+    told = OutboxMessage.objects.filter(kind="key-found")
+    assert sorted(told.values_list("to", flat=True)) == sorted(["olga@vendor.example", dana.email])
+    _run()
+    assert FoundLine.objects.count() == 1
+
+
+def test_the_same_line_put_back_again_is_kept_again_only_after_a_decision(account: SftpAccount) -> None:
+    _settled(account)
+    for _ in range(2):
+        _on_host(account.username).write_text("foreign\n")
+        _run()
+    assert FoundLine.objects.count() == 1
+    FoundLine.objects.update(state="dismissed")
+    _on_host(account.username).write_text("foreign\n")
+    _run()
+    assert sorted(FoundLine.objects.values_list("state", flat=True)) == ["dismissed", "kept"]
+
+
+def test_a_stranger_s_file_goes_and_its_lines_are_kept(account: SftpAccount) -> None:
+    _settled(account)
+    _on_host("nobody.k12.oh.us").write_text(f"{text('ed25519')}\n")
+    part = _run()
+    assert part.state == "done"
+    assert not _on_host("nobody.k12.oh.us").exists()
+    found = FoundLine.objects.get()
+    assert (found.account, found.username, found.label) == (None, "nobody.k12.oh.us", "ED25519")
+
+
+def test_a_temporary_of_a_push_under_way_is_no_stranger(account: SftpAccount) -> None:
+    _settled(account)
+    temporary = _on_host(".portal-tmp-0123456789abcdef")
+    temporary.write_bytes(b"half")
+    _run()
+    assert temporary.exists()
+
+
+# --- When a run stops --------------------------------------------------------------------------------------------
+
+
+def _many(count: int) -> list[SftpAccount]:
+    accounts = [DistrictFactory(domain=f"d{number}.k12.oh.us").sftp_account for number in range(count)]
+    for number, account in enumerate(accounts):
+        _key_rows(account, number)
+    _settled(*accounts)
+    return accounts
+
+
+def _key_rows(account: SftpAccount, number: int) -> None:
+    """Two keys each, which nobody else has."""
+    lines = many_lines(2 * number + 2)[-2:]
+    version = KeyFile.objects.get(account=account).version
+    services.keys_save(account, "\n".join(lines), seen_version=version, by=By(None))
+
+
+@pytest.fixture
+def many(db: None) -> list[SftpAccount]:
+    settings.SFTP_ROOT.mkdir(parents=True)
+    StaffFactory(email="olga@vendor.example", staff_role=Role.OPS)
+    return _many(4)
+
+
+def test_a_run_that_would_remove_what_nobody_asked_to_remove_stops_and_asks(many: list[SftpAccount]) -> None:
+    AccountKey.objects.filter(account__in=many[:3]).delete()
+    part = _run()
+    assert (part.state, part.unasked, part.held, part.unchanged) == ("stopped", 6, 3, 1)
+    assert all(_keys_on_host(account) == 2 for account in many)
+    assert (_file(many[0]).state, _file(many[0]).code) == ("failed", "unasked-removal")
+    assert list(OutboxMessage.objects.filter(kind="keys-run-stopped").values_list("to", flat=True)) == [
+        "olga@vendor.example"
+    ]
+    _run()
+    assert OutboxMessage.objects.filter(kind="keys-run-stopped").count() == 1
+
+
+def test_what_people_asked_for_goes_on_while_a_run_is_stopped(many: list[SftpAccount]) -> None:
+    AccountKey.objects.filter(account__in=many[:3]).delete()
+    _run()
+    _save(many[3], "ed25519")
+    propagation.push_one(many[3].pk)
+    assert _keys_on_host(many[3]) == 1
+    assert _file(many[3]).state == "on_host"
+
+
+def test_neither_the_sweep_nor_a_save_gets_past_a_stopped_run(many: list[SftpAccount]) -> None:
+    AccountKey.objects.filter(account__in=many[:3]).delete()
+    _run()
+    KeyFile.objects.update(wanted=timezone.now() - timedelta(minutes=30))
+    propagation.sweep()
+    _save(many[0], "ed25519")
+    propagation.push_one(many[0].pk)
+    assert all(_keys_on_host(account) == 2 for account in many)
+
+
+def test_leave_is_for_just_that_removal(many: list[SftpAccount]) -> None:
+    by = By(StaffFactory(staff_role=Role.OPS), reason="These three left us; agreed by telephone.")
+    AccountKey.objects.filter(account__in=many[:2]).delete()
+    stopped = _run()
+    AccountKey.objects.filter(account=many[2]).delete()
+    services.unasked_allow(stopped, by=by)
+    again = _run()
+    assert (again.state, again.unasked) == ("stopped", 6)
+    services.unasked_allow(again, by=by)
+    assert _run().state == "done"
+    assert [_keys_on_host(account) for account in many] == [0, 0, 0, 2]
+    assert _file(many[0]).state == "on_host"
+    with pytest.raises(services.NothingToSettle):
+        services.unasked_allow(again, by=by)
+
+
+def test_leave_wants_a_reason(many: list[SftpAccount]) -> None:
+    AccountKey.objects.all().delete()
+    stopped = _run()
+    with pytest.raises(services.ReasonMissing):
+        services.unasked_allow(stopped, by=By(StaffFactory(staff_role=Role.OPS), reason=" "))
+    stopped.refresh_from_db()
+    assert stopped.allowed is None
+
+
+def test_what_would_go_can_be_looked_at(many: list[SftpAccount]) -> None:
+    lost = many[1].keys.order_by("fingerprint").values_list("fingerprint", flat=True)
+    expected = [(many[1].pk, many[1].username, print) for print in lost]
+    AccountKey.objects.filter(account=many[1]).delete()
+    assert propagation.unasked_of(_run()) == []  # two keys: mended by itself
+    AccountKey.objects.filter(account__in=many[2:]).delete()
+    assert len(expected) == 2
+    assert {name for _, name, _ in propagation.unasked_of(_run())} == {many[2].username, many[3].username}
+
+
+def test_what_everybody_asked_for_always_passes(many: list[SftpAccount]) -> None:
+    for account in many:
+        _save(account)
+    part = _run()
+    assert (part.state, part.written, part.unasked) == ("done", 4, 0)
+
+
+def test_lost_account_rows_stop_the_run_too(many: list[SftpAccount]) -> None:
+    KeyFile.objects.filter(account__in=many[:2]).delete()
+    part = _run()
+    assert (part.state, part.unasked) == ("stopped", 4)
+    assert all(_on_host(account.username).exists() for account in many)
+
+
+# --- Hosts that are away -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception | None], None]:
+    """The second host fails with this error, until it is None."""
+    errors: list[Exception | None] = [None]
+
+    @contextmanager
+    def connected(host: Host) -> Iterator[LocalFiles]:
+        if host.name == "away" and errors[0]:
+            raise errors[0]
+        place = settings.SFTP_ROOT / host.name
+        place.mkdir(parents=True, exist_ok=True)
+        yield LocalFiles(place)
+
+    monkeypatch.setattr(propagation, "connected", connected)
+    return lambda error: errors.__setitem__(0, error)
+
+
+@pytest.fixture
+def two(account: SftpAccount) -> tuple[SftpAccount, SftpAccount]:
+    other = DistrictFactory(domain="zz.k12.oh.us").sftp_account
+    SftpAccount.objects.filter(pk=other.pk).update(host=HostFactory(name="away"))
+    return account, SftpAccount.objects.get(pk=other.pk)
+
+
+def test_a_dead_host_costs_the_others_nothing_and_its_accounts_say_why(
+    two: tuple[SftpAccount, SftpAccount], away: Callable[[Exception | None], None]
+) -> None:
+    here, there = two
+    away(HostDown("The host cannot be reached."))
+    run = PropagationRun.objects.create(cause="hourly")
+    propagation.run_do(run.pk)
+    assert {part.host.name: part.state for part in run.hosts.all()} == {here.host.name: "done", "away": "failed"}
+    assert (_file(here).state, _file(there).state) == ("on_host", "failed")
+    assert (_file(there).code, _file(there).reason) == ("host-down", "The host cannot be reached.")
+    run.refresh_from_db()
+    assert (run.state, run.written, run.failed) == ("done", 1, 1)
+    host = Host.objects.get(name="away")
+    assert (host.tries, host.reason) == (1, "The host cannot be reached.")
+    assert host.next_try > timezone.now()
+
+
+def test_a_dead_host_is_left_alone_between_runs_ever_longer_and_a_run_tries_it(
+    two: tuple[SftpAccount, SftpAccount], away: Callable[[Exception | None], None]
+) -> None:
+    _, there = two
+    away(HostDown("The host cannot be reached."))
+    _each_run()
+    first = Host.objects.get(name="away").next_try
+    away(None)
+    KeyFile.objects.filter(account=there).update(next_try=None, state="waiting")
+    propagation.push_one(there.pk)
+    assert _file(there).state == "failed"
+    assert Host.objects.get(name="away").next_try == first
+    _each_run()
+    assert _file(there).state == "on_host"
+    host = Host.objects.get(name="away")
+    assert (host.tries, host.next_try, host.reason) == (0, None, "")
+    assert host.last_ok is not None
+
+
+def _each_run() -> None:
+    propagation.run_hourly()
+
+
+def test_a_changed_host_key_alarms_ops_once_a_day(
+    two: tuple[SftpAccount, SftpAccount], away: Callable[[Exception | None], None]
+) -> None:
+    StaffFactory(email="olga@vendor.example", staff_role=Role.OPS)
+    away(HostKeyChanged("The SFTP host “away” was stopped. It showed another host key."))
+    _each_run()
+    _each_run()
+    assert OutboxMessage.objects.filter(kind="host-stopped").count() == 1
+    part = HostRun.objects.filter(host__name="away").first()
+    assert (part.state, part.code) == ("failed", "host-key-changed")
+
+
+def test_each_set_tells_which_run_brought_it(account: SftpAccount) -> None:
+    _save(account, "ed25519")
+    propagation.push_one(account.pk)
+    made = KeySet.objects.get(account=account, version=2)
+    assert made.run == PropagationRun.objects.get(cause="saved")
+    assert made.on_host >= made.at
+
+
+# --- Adopting what was found -------------------------------------------------------------------------------------
+
+
+def _found(account: SftpAccount, line: str) -> FoundLine:
+    _settled(account)
+    with _on_host(account.username).open("a") as file:
+        file.write(f"{line}\n")
+    _run()
+    return FoundLine.objects.get()
+
+
+def test_a_district_may_adopt_a_key_that_was_found(account: SftpAccount, dana: User) -> None:
+    found = _found(account, f'from="10.0.0.0/8" {text("ed25519")}')
+    services.found_key_adopt(found, by=By(dana))
+    assert [key.blob for key in account.keys.all()] == [words("ed25519")["base64"]]
+    found.refresh_from_db()
+    assert (found.state, found.decided_by) == ("adopted", dana)
+    with pytest.raises(services.NotKept):
+        services.found_key_adopt(found, by=By(dana))
+
+
+@pytest.mark.parametrize("role", [Role.OPS, Role.SUPPORT, Role.SYSTEM_ADMINISTRATOR])
+def test_staff_never_adopt_for_a_district(account: SftpAccount, role: Role) -> None:
+    found = _found(account, text("ed25519"))
+    by = By(StaffFactory(staff_role=role), reason="I put it there.")
+    for decide in (services.found_key_adopt, services.found_line_dismiss):
+        with pytest.raises(services.OnlyTheDistrict):
+            decide(found, by=by)
+    assert not account.keys.exists()
+
+
+def test_a_line_without_a_key_can_only_be_dismissed(account: SftpAccount, dana: User) -> None:
+    found = _found(account, "no key at all")
+    with pytest.raises(services.NotKept):
+        services.found_key_adopt(found, by=By(dana))
+    services.found_line_dismiss(found, by=By(dana))
+    found.refresh_from_db()
+    assert found.state == "dismissed"
+
+
+def test_an_adopted_key_is_judged_as_any_other(account: SftpAccount, dana: User) -> None:
+    found = _found(account, text("rsa1024"))
+    with pytest.raises(services.PasteRefused):
+        services.found_key_adopt(found, by=By(dana))
+    found.refresh_from_db()
+    assert found.state == "kept"
