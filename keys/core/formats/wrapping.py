@@ -23,6 +23,8 @@ _LONGEST_NAME = 32  # a word of more base64 characters is a piece of a key, not 
 # Where a name cannot end.
 _HALF_A_NAME = re.compile(r"[@.-]$")
 _USER_AT_HOST = re.compile(r"[\w.+-]{1,64}@[\w.-]{1,253}")
+# The same with a host that no password has: p@ssw0rd is a name too, by its shape.
+_USER_AT_FULL_HOST = re.compile(r"[\w.+-]{1,64}@[A-Za-z0-9]+[.-][A-Za-z0-9.-]{1,250}")
 # Names of options in an authorized_keys file (sshd(8)).
 OPTION = (
     r"agent-forwarding|cert-authority|command|environment|expiry-time|from|no-[a-z0-9-]{2,20}|permitlisten"
@@ -75,6 +77,10 @@ class _Column:
         """Whether one stands behind it."""
         return _blanks_behind(line) > self.right
 
+    def blanks_lost(self, line: Line) -> int:
+        """How many blanks of the text stand behind what a line shows."""
+        return _blanks_behind(line) - self.right
+
     def length(self, line: Line) -> int:
         """How many characters of the text a line shows, as far as they are still there."""
         return max(_blanks_before(line) - self.left, 0) + len(line.text)
@@ -85,7 +91,9 @@ class _Column:
             return None if not comment and self.leads(following) else False
         room = self.width - self.length(line)
         if 0 <= room <= len(following.text.partition(" ")[0]) and len(following.text) <= self.width:
-            is_broken_here = self.trails(line) or (room == 0 and self.leads(following)) or (comment and room <= 1)
+            is_broken_here = (
+                (0 < room <= self.blanks_lost(line)) or (room == 0 and self.leads(following)) or (comment and room <= 1)
+            )
             return True if is_broken_here and not line.text.endswith("\\") else None
         return False
 
@@ -260,7 +268,7 @@ def _is_name_below(lines: Sequence[Line], start: int, last: int, step: int, comm
         return False
     if last + 2 < len(lines) and _may_belong(lines, last + 1, step):
         return False
-    is_name = _USER_AT_HOST.fullmatch(lines[last + 1].text) is not None
+    is_name = _USER_AT_FULL_HOST.fullmatch(lines[last + 1].text) is not None
     return is_name and _is_broken_at_blanks(lines, start, last)
 
 
