@@ -123,11 +123,16 @@ def test_a_real_ssh_keygen_reads_what_was_rendered_as_we_do(text: str) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(LINES), st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=300))
+@example(LINES[0], "Dana’s old PC, 2nd floor (west) – nightly export")
+@example(LINES[0], "b3BlbnNzaC1rZXktdjEA")
 def test_whatever_the_comment_the_key_is_the_same(line: str, comment: str) -> None:
     words = line.split(" ", 2)
     paste = parse_paste(f"{words[0]} {words[1]} {comment}")
-    assert [key.blob_base64 for key in paste.keys] == [words[1]]
-    assert paste.accepted
+    if paste.accepted:
+        assert [key.blob_base64 for key in paste.keys] == [words[1]]
+    else:  # Hypothesis takes texts from our own source too: the magic of a private key, or a piece of another
+        assert {problem.code for problem in paste.problems} <= {"private-key", "key-part", "two-keys-in-line"}
+        assert paste.keys == ()
 
 
 @settings(max_examples=200, deadline=None)
