@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
 import io
 import os
 import socket
@@ -26,6 +25,7 @@ from paramiko.pkey import PKey
 
 from . import vault
 from .core.errors import HostDown, HostError, HostKeyChanged, HostKeyUnknown, HostStopped, SignInRefused
+from .core.signin import fingerprint as blob_fingerprint
 from .files import HostFiles
 from .local import LocalFiles
 from .models import Host
@@ -231,8 +231,7 @@ def _sign_in(host: Host, transport: paramiko.Transport, times: Times) -> None:
 
 def fingerprint(line: str) -> str:
     """The SHA-256 fingerprint of a key line `type base64`, as ssh-keygen shows it."""
-    digest = hashlib.sha256(base64.b64decode(line.split(" ")[1])).digest()
-    return "SHA256:" + base64.b64encode(digest).decode("ascii").rstrip("=")
+    return blob_fingerprint(base64.b64decode(line.split(" ")[1]))
 
 
 def _check_host_key(host: Host, key: PKey) -> None:
