@@ -12,6 +12,7 @@ from .core.roles import Right, Role, Tool, may
 from .models import District, Membership, User
 
 NOT_YOURS = "Your role does not allow this. Ask an administrator of your district, or your vendor's support."
+CLOSED = "This district is closed: its pages can be read, but nothing can be changed."
 SUSPENDED = "This district is suspended: its pages can be read, but nothing can be changed. Ask your vendor's support."
 
 
@@ -24,7 +25,7 @@ def district_for(user: User | AnonymousUser, slug: str, tool: Tool, right: Right
     if not may(role, tool, right):
         raise PermissionDenied(NOT_YOURS)
     if district.state != District.State.ACTIVE and right is not Right.READ and tool is not Tool.DISTRICTS:
-        raise PermissionDenied(SUSPENDED)
+        raise PermissionDenied(CLOSED if district.state == District.State.CLOSED else SUSPENDED)
     return district
 
 

@@ -3,6 +3,9 @@
 from django import forms
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+
+from hosts.models import Host
 
 from .core import names
 from .core.roles import DISTRICT_ROLES
@@ -43,9 +46,26 @@ class NameForm(forms.Form):
 
 
 class DistrictForm(NameForm):
-    """A new district's name, domain and time zone."""
+    """A new district's name, domain and time zone, and its host if there is a choice; the first is the usual one."""
 
     time_zone = forms.ChoiceField(choices=ZONES, label="Time zone")
+    host = forms.ModelChoiceField(
+        Host.objects.none(),
+        empty_label=None,
+        label="SFTP host",
+        help_text="It cannot be changed here later: the district connects to it.",
+        error_messages={"invalid_choice": "This host is not ready for districts any more. Choose another."},
+    )
+
+    def __init__(self, *args: object, hosts: QuerySet[Host], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        usual = hosts[:2]
+        # A choice that was sent is never passed over, even if there is none any more.
+        if len(usual) > 1 or (self.is_bound and "host" in self.data):
+            self.fields["host"].queryset = hosts  # type: ignore[attr-defined]
+            self.fields["host"].initial = usual[0] if usual else None
+        else:
+            del self.fields["host"]
 
 
 class RenameForm(NameForm):

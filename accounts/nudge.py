@@ -10,13 +10,16 @@ from kombu.exceptions import OperationalError
 logger = logging.getLogger(__name__)
 
 
-def nudge(task: Task, *args: int) -> None:
-    """Sends `task` with `args` (row numbers only, never content) once the running transaction has committed."""
-    transaction.on_commit(partial(_send, task, args))
+def nudge(task: Task, *args: int, countdown: int = 0, expires: int = 0) -> None:
+    """Sends `task` with `args` (numbers only, never content) once the running transaction has committed.
+
+    It is begun after `countdown` seconds at the earliest; after `expires`, if given, not any more.
+    """
+    transaction.on_commit(partial(_send, task, args, countdown, expires))
 
 
-def _send(task: Task, args: tuple[int, ...]) -> None:
+def _send(task: Task, args: tuple[int, ...], countdown: int, expires: int) -> None:
     try:
-        task.apply_async(args=args)
+        task.apply_async(args=args, countdown=countdown or None, expires=expires or None)
     except OperationalError as error:
         logger.warning("The broker did not take %s (%s); the next sweep will find the row.", task.name, error)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from hosts.models import Host
@@ -16,7 +16,7 @@ from . import audit, notices
 from .core import names
 from .core.roles import Role
 from .models import District, Invitation, Membership, RetiredUsername, SftpAccount, User
-from .signals import account_changed
+from .signals import account_changed, account_changing
 
 
 class Refused(Exception):
@@ -32,16 +32,20 @@ class Refused(Exception):
 
 
 @transaction.atomic
-def district_open(name: str, domain: str, *, time_zone: str, actor: User | None) -> District:
-    """A new district with its SFTP account. Raises Refused (a domain that is taken) or names.NameRefused."""
+def district_open(name: str, domain: str, *, time_zone: str, actor: User | None, host: Host | None = None) -> District:
+    """A new district with its SFTP account, on `host` or else where new districts go.
+
+    Raises Refused (a domain that is taken, a host that is not ready) or names.NameRefused.
+    """
     domain = names.domain(domain)
     _domain_must_be_free(domain)
     taken = set(District.objects.values_list("slug", flat=True))
     district = District.objects.create(
         name=name.strip(), domain=domain, slug=names.slug(name, taken), time_zone=time_zone
     )
-    account = SftpAccount.objects.create(district=district, host=_host_for_new_accounts(), username=domain)
-    audit.record("district opened", actor=actor, district=district, subject=domain)
+    account = SftpAccount.objects.create(district=district, host=_host_ready(host), username=domain)
+    details = {"host": account.host.name}
+    audit.record("district opened", actor=actor, district=district, subject=domain, details=details)
     account_changed.send(sender=District, account=account, before=None)
     return district
 
@@ -53,6 +57,7 @@ def district_rename(district: District, *, name: str, domain: str, actor: User |
     The old user name works until the next propagation, then only the new one does; keys, files and history stay.
     Raises Refused or names.NameRefused; nothing is changed then.
     """
+    account_changing.send(sender=District, account=SftpAccount.objects.get(district=district))
     account = SftpAccount.objects.select_for_update().get(district=district)
     old = District.objects.get(pk=district.pk)
     domain = names.domain(domain)
@@ -74,6 +79,7 @@ def district_rename(district: District, *, name: str, domain: str, actor: User |
 @transaction.atomic
 def district_state_set(district: District, state: District.State, *, reason: str, actor: User | None) -> None:
     """Suspends, resumes or closes a district. Its keys leave the host (or come back) with the next propagation."""
+    account_changing.send(sender=District, account=SftpAccount.objects.get(district=district))
     # As it is now: somebody else may have closed it since the caller looked.
     before = District.objects.select_for_update().get(pk=district.pk).state
     if before == state:
@@ -86,22 +92,40 @@ def district_state_set(district: District, state: District.State, *, reason: str
     account_changed.send(sender=District, account=account, before=before)
 
 
-def _host_for_new_accounts() -> Host:
-    # One that nobody has confirmed yet, or that was stopped, gets no new districts.
+def hosts_ready() -> QuerySet[Host]:
+    """Hosts that may get a new district, the one that gets it if nobody chooses first.
+
+    That is the one on whose page ops have said so, or else the one with most accounts. One that nobody has confirmed
+    yet, or that was stopped, gets none.
+    """
     ready = Host.objects.filter(state=Host.State.READY)
-    host = ready.annotate(count=Count("accounts")).order_by("-count", "pk").first()
+    return ready.annotate(count=Count("accounts")).order_by("-takes_new", "-count", "pk")
+
+
+def _host_ready(chosen: Host | None) -> Host:
+    host = (hosts_ready().filter(pk=chosen.pk) if chosen else hosts_ready()).first()
+    if host is None and chosen is not None:
+        raise Refused("host-not-ready", f"{chosen.name} is not ready for districts any more. Choose another host.")
     if host is None:
         raise Refused("no-host", "No SFTP host is ready. Start the portal once with `make run`; it makes one.")
     return host
 
 
+def names_kept_back() -> QuerySet[RetiredUsername]:
+    """User names that were given up, and that no other account may have: the host may still know them.
+
+    An OpenSSH host knows them for ever: there a name belongs to one user number.
+    """
+    return RetiredUsername.objects.filter(Q(cleared=None) | Q(account__host__kind=Host.Kind.OPENSSH))
+
+
 def _domain_must_be_free(domain: str, account: SftpAccount | None = None) -> None:
     taken = SftpAccount.objects.filter(username=domain)
-    leaving = RetiredUsername.objects.filter(username=domain, cleared=None)
+    leaving = names_kept_back().filter(username=domain)
     if account is not None:
         taken, leaving = taken.exclude(pk=account.pk), leaving.exclude(account=account)
     if taken.exists() or leaving.exists():
-        raise Refused("domain-taken", f"Another district already has the domain {domain}.")
+        raise Refused("domain-taken", f"Another district has the domain {domain}, or had it before.")
 
 
 # --- People ------------------------------------------------------------------------------------------------------

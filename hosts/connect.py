@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import paramiko
 from django.conf import settings
+from django.dispatch import Signal
 from django.utils import timezone
 from paramiko.pkey import PKey
 
@@ -74,6 +75,8 @@ class Times:
 
 
 TIMES = Times()
+# A host that was away has answered. With `host`.
+host_is_back = Signal()
 
 
 class Connection:
@@ -84,9 +87,10 @@ class Connection:
         with _translated():
             channel = transport.open_session(timeout=times.answer)
             channel.settimeout(times.answer)
-            channel.invoke_subsystem("sftp")
+            with _answered_within(times.answer, transport):
+                channel.invoke_subsystem("sftp")
         deadline = None if times.run is None else time.monotonic() + times.run
-        self.pipeline = Pipeline(channel, answer_seconds=times.answer, deadline=deadline)
+        self.pipeline = Pipeline(_Carrier(channel), answer_seconds=times.answer, deadline=deadline)
 
     def close(self) -> None:
         """End the connection. One that broke ends at once, so that nothing still unsent is carried out later on."""
@@ -94,6 +98,37 @@ class Connection:
             with contextlib.suppress(OSError):
                 self._transport.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.close()
+
+
+class _Carrier:
+    """A channel as the pipeline knows them: whatever ends it is an OSError, as it is with sockets."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self.recv = channel.recv
+        self.settimeout = channel.settimeout
+        self._send = channel.send
+
+    def send(self, content: bytes) -> int:
+        try:
+            return self._send(content)
+        except (EOFError, paramiko.SSHException) as error:
+            raise ConnectionError from error
+
+
+@contextlib.contextmanager
+def _answered_within(seconds: float, transport: paramiko.Transport) -> Iterator[None]:
+    """Ends the connection if the block waits for longer; for what paramiko waits for without end."""
+    late, until = threading.Timer(seconds, transport.close), time.monotonic() + seconds
+    late.daemon = True
+    late.start()
+    try:
+        yield
+    except paramiko.SSHException:
+        if time.monotonic() >= until:
+            raise TimeoutError from None
+        raise
+    finally:
+        late.cancel()
 
 
 # --- The ways to a host's files ----------------------------------------------------------------------------------
@@ -128,26 +163,55 @@ class _Kept:
     """One connection a host, kept by this process between calls; a forked child has none of its parent's."""
 
     def __init__(self) -> None:
+        # Held only to find the host's own place, never while a host is spoken to: a slow one delays nobody else.
         self._lock = threading.Lock()
         self._process = 0
-        self._files: dict[int, tuple[tuple[object, ...], RemoteFiles, float]] = {}
+        self._places: dict[int, _Place] = {}
 
     def files(self, host: Host) -> RemoteFiles:
-        now, way = time.monotonic(), _way(host)
         with self._lock:
             if self._process != os.getpid():  # the parent's sockets are the parent's to close
-                self._process, self._files = os.getpid(), {}
-            known_way, files, used = self._files.pop(host.pk, ((), None, 0.0))
-            if files is not None and (known_way != way or not _is_fresh(files, now - used)):
-                files.close()
-                files = None
-            if files is None:
-                files = RemoteFiles(lambda: dial(host, Times(run=None)))
-            self._files[host.pk] = (way, files, now)
-            return files
+                self._process, self._places = os.getpid(), {}
+            place = self._places.setdefault(host.pk, _Place())
+        return place.files(host)
+
+
+class _Place:
+    """The kept connection of one host."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._way: tuple[object, ...] = ()
+        self._files: RemoteFiles | None = None
+
+    def files(self, host: Host) -> RemoteFiles:
+        """The same files as before, if the way there is the same and the host still answers on it; else new ones."""
+        way = _way(host)
+        with self._lock:
+            if self._files is not None and (self._way != way or not _is_fresh(self._files)):
+                self._files.close()
+                self._files = None
+            if self._files is None:
+                self._way, self._files = way, RemoteFiles(lambda: _dialled(host))
+            return self._files
 
 
 _kept = _Kept()
+
+
+def _dialled(host: Host) -> Connection:
+    """A connection to be kept. A host that was away and answers now is no longer waited for."""
+    connection = dial(host, Times(run=None))
+    host_answered(host)
+    return connection
+
+
+def host_answered(host: Host) -> None:
+    """Notes that the host, after failed tries, is back; `host_is_back` tells whoever has something waiting for it."""
+    # With a key that was replaced meanwhile nothing would be reached any more.
+    rows = Host.objects.filter(pk=host.pk, client_key_public=host.client_key_public).exclude(next_try=None)
+    if rows.update(last_ok=timezone.now(), tries=0, next_try=None, reason=""):
+        host_is_back.send(Host, host=host)
 
 
 def _way(host: Host) -> tuple[object, ...]:
@@ -155,8 +219,10 @@ def _way(host: Host) -> tuple[object, ...]:
     return (host.address, host.port, host.username, host.host_key, host.state, host.client_key_public)
 
 
-def _is_fresh(files: RemoteFiles, age: float) -> bool:
-    return age < IDLE_SECONDS and not files.is_broken and (age < SURE_SECONDS or files.is_alive())
+def _is_fresh(files: RemoteFiles) -> bool:
+    """How long nothing was heard counts, not when it was asked for: another thread may be in the midst of its work."""
+    silent = files.silent_for
+    return not files.is_broken and silent < IDLE_SECONDS and (silent < SURE_SECONDS or files.is_alive())
 
 
 # --- Dialling ----------------------------------------------------------------------------------------------------
@@ -197,6 +263,8 @@ def _transport(host: Host, times: Times, host_key_algorithms: tuple[str, ...]) -
     with _translated():
         connection = socket.create_connection((host.address, host.port), times.connect)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # When nothing more fits into the kernel's buffer paramiko tries for ever: the kernel has to give up.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(times.answer * 1000))
         transport = paramiko.Transport(connection)
         transport.banner_timeout, transport.handshake_timeout = times.banner, times.key_exchange
         transport.auth_timeout, transport.channel_timeout = times.sign_in, times.answer
@@ -272,6 +340,8 @@ def _translated() -> Iterator[None]:
     except paramiko.AuthenticationException as error:
         if "timeout" in str(error).lower():
             raise HostDown("The host did not answer in time to the portal's sign-in.") from error
+        if "shut down" in str(error):  # so paramiko calls a connection that ended before there was an answer
+            raise HostDown("The host closed the connection while the portal signed in.") from error
         raise _NotLetIn("The host refused the portal's key.") from error
     except paramiko.ssh_exception.IncompatiblePeer as error:
         raise _NothingInCommon("The host and the portal have no algorithm in common that is safe today.") from error
@@ -282,4 +352,6 @@ def _translated() -> Iterator[None]:
     except (OSError, EOFError) as error:
         raise HostDown("The host cannot be reached, or closed the connection.") from error
     except paramiko.SSHException as error:
+        if isinstance(error.__context__, TimeoutError) or "timeout" in str(error).lower():
+            raise HostDown("The host did not answer in time.") from error
         raise HostDown("The host does not speak SSH as expected, or closed the connection.") from error

@@ -6,14 +6,15 @@ Paths are `HostPath` values. No call ever follows a symbolic link, in any part o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from typing import BinaryIO, Protocol
 
 from .core.errors import HostError
-from .core.paths import HostPath, Username
+from .core.paths import HostPath, Username, name_bytes
 
 # A leading dot is no user name's first character, so a temporary in keys/ is never taken for an account's
 # file.
@@ -34,7 +35,7 @@ class Entry:
     `name` may carry undecodable bytes as surrogates: show it with `paths.shown`. `size` is in bytes, `links`
     counts the file's names (over 1: another name can change it), `inode` tells two files of one host apart;
     over SFTP, which tells neither, they are 1 and 0. `modified` is in seconds since the epoch, by the host's clock;
-    `owner` the user's number on the host, None if it is not told; `mode` the permission bits.
+    `owner` and `group` are numbers on the host, None if they are not told; `mode` the permission bits.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Entry:
     modified: int = 0
     owner: int | None = None
     mode: int = 0
+    group: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,36 @@ class FileRead:
     content: bytes
     size: int
     modified: int
+    owner: int | None = None
+    mode: int = 0
+    group: int | None = None
+
+
+def left_behind(entries: Iterable[Entry], now: float, older_than: timedelta) -> list[str]:
+    """The names of the temporary files among `entries` that are older than that; `now` by the clock that dated them."""
+    limit = now - older_than.total_seconds()
+    return [
+        entry.name
+        for entry in entries
+        if entry.kind is EntryKind.FILE and is_temporary(entry.name) and entry.modified < limit
+    ]
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a thing of this name is, or takes the name of, what `write` has under way."""
+    return name.startswith(TEMPORARY_PREFIX.decode("ascii"))
+
+
+def temporary_for(name: bytes) -> bytes:
+    """How the name of every temporary file begins that is to become the file `name`, whoever writes it."""
+    return TEMPORARY_PREFIX + hashlib.sha256(name).hexdigest()[:16].encode("ascii") + b"-"
+
+
+def begun(entries: Iterable[Entry], names: Iterable[str]) -> list[str]:
+    """The temporary files among `entries` that are to become files of these names."""
+    starts = tuple(temporary_for(name_bytes(name)).decode("ascii") for name in names)
+    temporaries = [entry.name for entry in entries if entry.kind is EntryKind.FILE and is_temporary(entry.name)]
+    return [name for name in temporaries if name.startswith(starts)]
 
 
 class HostFiles(Protocol):
@@ -90,6 +122,12 @@ class HostFiles(Protocol):
     def read_many(self, paths: Iterable[HostPath], limit: int) -> Iterator[tuple[HostPath, FileRead | HostError]]:
         """Read each as `read` does, many at a time where that is faster; each comes out once, in any order."""
 
+    def open_up(self, paths: Iterable[HostPath]) -> Iterator[tuple[HostPath, HostError | None]]:
+        """Give files of ours a mode in which we may read them, and nobody else; each comes out once.
+
+        NotSafe for what is no ordinary file, Refused for what is somebody else's.
+        """
+
     def rename(self, old: HostPath, new: HostPath) -> None:
         """Move a file or directory within the host's file system.
 
@@ -105,8 +143,21 @@ class HostFiles(Protocol):
     def make_directory(self, path: HostPath) -> None:
         """Make a directory, and those above it; fine if it is there. Raises AlreadyThere if a file is."""
 
+    def look_ahead(self, accounts: Sequence[Username]) -> None:
+        """Look into these accounts' upload directories in a few turns, where each would take its own.
+
+        Listings and open writes of the next seconds tell what was seen then, or raise the account's error.
+        """
+
     def open_writes(self, account: Username) -> tuple[str, ...]:
         """The account's files open for writing now: display forms of paths below its upload directory."""
 
+    def call_off(self, directory: HostPath, names: Collection[str]) -> None:
+        """Removes what others have begun to put there under these names: a rename of theirs that comes late, because
+        the host stood still, finds no file. Whatever they had finished before stands."""
+
     def sweep(self, path: HostPath, older_than: timedelta) -> int:
-        """Remove temporary files that `write` left in a directory when it was killed; returns how many."""
+        """Remove temporary files that `write` left in a directory when it was killed; returns how many.
+
+        One that cannot be removed stays, and is no reason to leave the others.
+        """

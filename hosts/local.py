@@ -14,7 +14,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -32,10 +32,12 @@ from .core.errors import (
     TooLarge,
 )
 from .core.paths import HostPath, Username, name_bytes, name_text, open_writes, shown
-from .files import TEMPORARY_PREFIX, Entry, EntryKind, FileRead
+from .files import TEMPORARY_PREFIX, Entry, EntryKind, FileRead, begun, left_behind, temporary_for
 
 DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+# Of a file: for the portal alone.
+FILE_MODE = 0o600
 OPEN_LIST_LIMIT = 16 * 1024 * 1024
 _RENAME_NOREPLACE = 1
 _NOT_OFFERED = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
@@ -133,7 +135,7 @@ def rename_exclusive(old_above: int, old: bytes, new_above: int, new: bytes) -> 
     os.rename(old, new, src_dir_fd=old_above, dst_dir_fd=new_above)
 
 
-def file_open(above: int, name: bytes, flags: int, mode: int = 0o600) -> int:
+def file_open(above: int, name: bytes, flags: int, mode: int = FILE_MODE) -> int:
     """A handle of the regular file `name`; OSError ELOOP for a link, NXIO for a FIFO, device, socket or
     directory."""
     handle = os.open(name, flags | FILE_FLAGS, mode, dir_fd=above)
@@ -141,6 +143,20 @@ def file_open(above: int, name: bytes, flags: int, mode: int = 0o600) -> int:
         os.close(handle)
         raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
     return handle
+
+
+def mode_set(above: int, name: bytes, mode: int) -> None:
+    """Give the regular file `name` a mode; OSError as of `file_open`. It need not be readable for that."""
+    handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            code = errno.ELOOP if stat.S_ISLNK(status.st_mode) else errno.ENXIO
+            raise OSError(code, os.strerror(code))
+        # A handle of this kind takes no mode itself, and the name could be a link by now.
+        os.chmod(f"/proc/self/fd/{handle}", mode)
+    finally:
+        os.close(handle)
 
 
 def write_whole(handle: int, content: bytes) -> None:
@@ -152,7 +168,7 @@ def write_whole(handle: int, content: bytes) -> None:
 def replace_file(above: int, name: bytes, content: bytes) -> None:
     """Put a file into the directory `above` under a temporary name, make it durable, and rename it over
     `name`."""
-    temporary = TEMPORARY_PREFIX + secrets.token_hex(8).encode("ascii")
+    temporary = temporary_for(name) + secrets.token_hex(8).encode("ascii")
     handle = file_open(above, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
         try:
@@ -175,9 +191,8 @@ def entry_of(name: str, status: os.stat_result) -> Entry:
         stat.S_IFLNK: EntryKind.LINK,
     }
     kind = kinds.get(stat.S_IFMT(status.st_mode), EntryKind.OTHER)
-    modified = int(status.st_mtime)
-    mode = stat.S_IMODE(status.st_mode)
-    return Entry(name, kind, status.st_size, status.st_nlink, status.st_ino, modified, status.st_uid, mode)
+    numbers = (status.st_size, status.st_nlink, status.st_ino, int(status.st_mtime))
+    return Entry(name, kind, *numbers, status.st_uid, stat.S_IMODE(status.st_mode), status.st_gid)
 
 
 def scanned(directory: int) -> Iterator[tuple[bytes, os.stat_result]]:
@@ -248,7 +263,8 @@ class LocalFiles:
             content = file.read(limit + 1)
         if len(content) > limit:
             raise TooLarge(f"“{shown(path.name, 80)}” is larger than {limit} bytes.")
-        return FileRead(content, found.st_size, int(found.st_mtime))
+        owned = (found.st_uid, stat.S_IMODE(found.st_mode), found.st_gid)
+        return FileRead(content, found.st_size, int(found.st_mtime), *owned)
 
     def write(self, path: HostPath, content: bytes) -> None:
         with self._above(path) as (above, name):
@@ -269,6 +285,16 @@ class LocalFiles:
                 yield path, self._read(path, limit)
             except HostError as error:
                 yield path, error
+
+    def open_up(self, paths: Iterable[HostPath]) -> Iterator[tuple[HostPath, HostError | None]]:
+        for path in paths:
+            try:
+                with self._above(path) as (above, name):
+                    mode_set(above, name, FILE_MODE)
+            except HostError as error:
+                yield path, error
+            else:
+                yield path, None
 
     def rename(self, old: HostPath, new: HostPath) -> None:
         with self._above(new) as (new_above, new_name), self._above(old) as (old_above, old_name):
@@ -306,6 +332,9 @@ class LocalFiles:
         with translated(path.name), self._rooted() as root, walked(root, path.parts, make=True):
             pass
 
+    def look_ahead(self, accounts: Sequence[Username]) -> None:
+        """Nothing is far away here."""
+
     def open_writes(self, account: Username) -> tuple[str, ...]:
         try:
             content = self.read(open_writes(account), OPEN_LIST_LIMIT)
@@ -313,13 +342,20 @@ class LocalFiles:
             return ()
         return tuple(content.decode("utf-8").split("\n")[:-1])
 
+    def call_off(self, directory: HostPath, names: Collection[str]) -> None:
+        with contextlib.suppress(NotThere), self._directory(directory) as here:
+            for name in begun(self.listing(directory), names):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name_bytes(name), dir_fd=here)
+
     def sweep(self, path: HostPath, older_than: timedelta) -> int:
-        limit = time.time() - older_than.total_seconds()
         removed = 0
         with self._directory(path) as directory:
-            for name, status in list(scanned(directory)):
-                if name.startswith(TEMPORARY_PREFIX) and stat.S_ISREG(status.st_mode) and status.st_mtime < limit:
-                    os.unlink(name, dir_fd=directory)
+            found = [one for one in scanned(directory) if one[0].startswith(TEMPORARY_PREFIX)]
+            entries = [entry_of(name_text(name), status) for name, status in found]
+            for name in left_behind(entries, time.time(), older_than):
+                with contextlib.suppress(OSError):
+                    os.unlink(name_bytes(name), dir_fd=directory)
                     removed += 1
         return removed
 

@@ -5,9 +5,9 @@ returns its result or raises a `HostError`, which ends that job alone. Answers o
 
 What jobs ask is kept until a good part of them have asked, and then sent as one run of bytes: all first requests of
 the jobs' turns, then all second ones, and so on. So a few large packets go out where thousands of small ones would,
-and a disk gets many writes before the first flush. An answer that the protocol does not allow, silence, or the end of
-the channel ends everything: each job, begun or not, comes out with the error. Runs may be nested (a caller may start
-one while it takes results of another) and used by several threads.
+and a disk gets many writes before the first flush. An answer that the protocol does not allow, one that is not whole in
+its time, or the end of the channel ends everything: each job, begun or not, comes out with the error. Runs may be
+nested (a caller may start one while it takes results of another) and used by several threads.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
 from .core import sftp
@@ -27,6 +28,8 @@ ANSWER_SECONDS = 20.0
 RECEIVE = 256 * 1024
 # Sent when one job in so many has something to send; the others keep the server busy meanwhile.
 SHARE = 4
+# In the time of an answer at least so many bytes have to leave.
+LEAVING = 256 * 1024
 
 _T = TypeVar("_T")
 _K = TypeVar("_K")
@@ -72,7 +75,10 @@ class _Run(Generic[_K, _T]):
 
 
 class Pipeline:
-    """An SFTP session on a channel. `deadline`, by `time.monotonic`, bounds all it does from then on."""
+    """An SFTP session on a channel. `deadline`, by `time.monotonic`, bounds all it does from then on.
+
+    `heard`: when, by the same clock, something last went to the server or came from it.
+    """
 
     def __init__(
         self, channel: Channel, *, answer_seconds: float = ANSWER_SECONDS, deadline: float | None = None
@@ -89,6 +95,9 @@ class Pipeline:
         self._number = 0
         self._waiting: dict[int, tuple[_Job, int, type[Reply]]] = {}
         self._broken: HostError | None = None
+        # Seconds waited since the last whole answer came, or enough was sent.
+        self._waited = 0.0
+        self.heard = time.monotonic()
         self.extensions = self._greet()
         self.limits = self._limits()
 
@@ -192,6 +201,7 @@ class Pipeline:
                     asked, self._out, self._asked = b"".join(self._out), [], 0
                     self._send(asked)
                 for reply in self._replies.feed(self._receive()):
+                    self._waited = 0.0
                     self._take(reply)
             except HostError as error:
                 self._break(error)
@@ -221,42 +231,48 @@ class Pipeline:
             self._finish(job, error)
 
     def _send(self, content: bytes) -> None:
-        left = memoryview(content)
+        left, mark = memoryview(content), len(content)
         while left:
-            left = left[self._sent(left) :]
-
-    def _sent(self, content: memoryview) -> int:
-        self._channel.settimeout(self._patience())
-        try:
-            count = self._channel.send(content)  # type: ignore[arg-type]
-        except TimeoutError:
-            raise HostDown(SILENT) from None
-        except OSError:
-            raise HostDown(CUT) from None
-        if not count:
-            raise HostDown(CUT)
-        return count
+            if len(left) <= mark:
+                mark, self._waited = len(left) - LEAVING, 0.0
+            with self._waiting_for_host():
+                count = self._channel.send(left)  # type: ignore[arg-type]
+            if not count:
+                raise HostDown(CUT)
+            left = left[count:]
+        self._waited = 0.0
 
     def _receive(self) -> bytes:
-        self._channel.settimeout(self._patience())
-        try:
+        with self._waiting_for_host():
             content = self._channel.recv(RECEIVE)
-        except TimeoutError:
-            raise HostDown(SILENT) from None
-        except OSError:
-            raise HostDown(CUT) from None
         if not content:
             raise HostDown(CUT)
         return content
 
-    def _patience(self) -> float:
-        """Seconds to wait for the next bytes, either way."""
-        if self.deadline is None:
-            return self._answer_seconds
-        left = self.deadline - time.monotonic()
+    @contextmanager
+    def _waiting_for_host(self) -> Iterator[None]:
+        """Bounds one wait for bytes, either way, and counts it. Only that: whoever takes results may be slow."""
+        began = time.monotonic()
+        self._channel.settimeout(self._patience(began))
+        try:
+            yield
+        except TimeoutError:
+            raise HostDown(SILENT) from None
+        except OSError:
+            raise HostDown(CUT) from None
+        self.heard = time.monotonic()
+        self._waited += self.heard - began
+
+    def _patience(self, now: float) -> float:
+        """Seconds that the host still has, of those for one answer and of those for the whole."""
+        left = self._answer_seconds - self._waited
         if left <= 0:
+            raise HostDown(SILENT)
+        if self.deadline is None:
+            return left
+        if now >= self.deadline:
             raise HostDown(TOO_LONG)
-        return min(left, self._answer_seconds)
+        return min(left, self.deadline - now)
 
 
 def _ask_limits() -> Steps[sftp.Limits]:

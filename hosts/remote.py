@@ -21,22 +21,24 @@ import stat
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import BinaryIO, Protocol, TypeVar
 
 from . import steps
 from .core import sftp
-from .core.errors import HostError, HostFault, NoAtomicRename, NotSafe, NotThere, TooLarge
+from .core.errors import HostError, HostFault, NoAtomicRename, NotSafe, NotThere, Refused, TooLarge
 from .core.paths import HostPath, Username, name_bytes, name_text, shown
 from .core.sftp import Attributes
-from .files import TEMPORARY_PREFIX, Entry, EntryKind, FileRead
+from .files import TEMPORARY_PREFIX, Entry, EntryKind, FileRead, begun, left_behind, temporary_for
 from .helper import RangedFile, Uploads
 from .pipeline import WINDOW, Pipeline, Steps
 from .steps import Chunks, Target
 
 # Files are for the portal and the group that may read them (the key command's, or a district's), nobody else.
 FILE_MODE, DIRECTORY_MODE = 0o640, 0o750
+# What stood in a file that nobody could read lets nobody in before it was looked at.
+OPENED_MODE = 0o600
 READ_AHEAD = 1024 * 1024
 # Reading leaves nothing behind, so more may be in flight than when writing.
 READ_WINDOW = 4 * WINDOW
@@ -57,7 +59,8 @@ def entry_of(name: bytes, found: Attributes) -> Entry:
     if found.mode is None or found.size is None:
         raise HostFault("The host's SFTP server does not tell what kind of thing an entry is.")
     kind = _KINDS.get(stat.S_IFMT(found.mode), EntryKind.OTHER)
-    return Entry(name_text(name), kind, found.size, 1, 0, found.modified or 0, found.owner, stat.S_IMODE(found.mode))
+    owned = (found.owner, stat.S_IMODE(found.mode), found.group)
+    return Entry(name_text(name), kind, found.size, 1, 0, found.modified or 0, *owned)
 
 
 class RemoteFiles:
@@ -83,7 +86,7 @@ class RemoteFiles:
         self._session: Session | None = None
         # Requests that were under way when a connection was cut may still be carried out: no later run's temporary
         # has the same name.
-        self._prefix = TEMPORARY_PREFIX + secrets.token_hex(6).encode("ascii") + b"-"
+        self._own = secrets.token_hex(6).encode("ascii") + b"-"
         self._counter = itertools.count(1)
         self._uploads = Uploads(self)
 
@@ -98,6 +101,11 @@ class RemoteFiles:
     @property
     def is_broken(self) -> bool:
         return self._session is not None and self._session.pipeline.is_broken
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since the host was last heard on the session; 0 if there is none yet."""
+        return 0.0 if self._session is None else time.monotonic() - self._session.pipeline.heard
 
     def is_alive(self) -> bool:
         """Whether a session is open and the host answers on it now."""
@@ -141,6 +149,9 @@ class RemoteFiles:
             return None
         found = self._do(steps.look(self._raw(path), path.name))
         return entry_of(name_bytes(path.name), found) if found else None
+
+    def look_ahead(self, accounts: Sequence[Username]) -> None:
+        self._uploads.look_ahead(accounts)
 
     def open_writes(self, account: Username) -> tuple[str, ...]:
         return self._uploads.look(account).writing
@@ -216,19 +227,26 @@ class RemoteFiles:
         durable = pipeline.offers(sftp.FSYNC)
 
         def writing(path: HostPath, place: bytes) -> Steps[None]:
-            target = Target(place + name_bytes(path.name), place + self._temporary(), path.name, self._file_mode)
+            name = name_bytes(path.name)
+            target = Target(place + name, place + self._temporary(temporary_for(name)), path.name, self._file_mode)
             return steps.write(target, contents.pop(path), chunk, durable=durable)
 
         return self._many(paths(), writing, self._write_window())
 
-    def _temporary(self) -> bytes:
+    def _temporary(self, start: bytes = TEMPORARY_PREFIX) -> bytes:
         """A name that no other file of this or any other run has."""
-        return self._prefix + b"%d" % next(self._counter)
+        return start + self._own + b"%d" % next(self._counter)
 
     def _write_window(self) -> int:
         """At most `WINDOW`, and well below the handles that the server keeps open for one session."""
         handles = self._pipeline.limits.handles
         return min(WINDOW, max(1, handles // 2)) if handles else WINDOW
+
+    def open_up(self, paths: Iterable[HostPath]) -> Iterator[tuple[HostPath, HostError | None]]:
+        def opening(path: HostPath, place: bytes) -> Steps[None]:
+            return steps.open_up(place + name_bytes(path.name), path.name, OPENED_MODE)
+
+        return self._many(paths, opening, WINDOW)
 
     def rename(self, old: HostPath, new: HostPath) -> None:
         """As the interface says.
@@ -291,17 +309,31 @@ class RemoteFiles:
             here = HostPath(path.parts[:depth])
             self._do(steps.make_directory(self._raw(here), here.name, self._directory_mode))
 
+    def call_off(self, directory: HostPath, names: Collection[str]) -> None:
+        with contextlib.suppress(NotThere):
+            place = self._raw(directory) + b"/"
+            files = [place + name_bytes(name) for name in begun(self.listing(directory), names)]
+            self._all((file, steps.remove_file(file, directory.name)) for file in files)
+
     def sweep(self, path: HostPath, older_than: timedelta) -> int:
-        """As the interface says; the age is by this machine's clock against the host's."""
+        """As the interface says; the age is by the host's own clock, which may be minutes away from ours."""
         self._walk(path)
-        limit = time.time() - older_than.total_seconds()
-        old = [
-            self._raw(path) + b"/" + name
-            for name, found in self._do(steps.listing(self._raw(path), path.name))
-            if name.startswith(TEMPORARY_PREFIX) and stat.S_ISREG(found.mode or 0) and (found.modified or 0) < limit
-        ]
-        outcomes = self._pipeline.run((file, steps.remove_file(file, path.name)) for file in old)
+        found = self._do(steps.listing(self._raw(path), path.name))
+        temporaries = [entry_of(*one) for one in found if one[0].startswith(TEMPORARY_PREFIX)]
+        if not temporaries:  # nearly always: then nothing is written to learn the time
+            return 0
+        place = self._raw(path) + b"/"
+        old = left_behind(temporaries, self._now(place, path.name, temporaries), older_than)
+        files = [place + name_bytes(name) for name in old]
+        outcomes = self._pipeline.run((file, steps.remove_file(file, path.name)) for file in files)
         return sum(outcome is True for _, outcome in outcomes)
+
+    def _now(self, place: bytes, name: str, entries: Iterable[Entry]) -> int:
+        """The host's time. Where no file can be made it is at least that of the newest of `entries`."""
+        try:
+            return self._do(steps.clock(place + self._temporary(), name, self._file_mode))
+        except (HostFault, Refused):
+            return max(entry.modified for entry in entries)
 
     # --- What several of them share
 

@@ -36,7 +36,7 @@ from .core.errors import NotSafe
 from .core.events import OFFERED_LIMIT, TEXT_LIMIT, Event, Kind, event_line, shown_username
 from .core.keyfile import ALGORITHMS, FILE_LIMIT, KeyLine
 from .core.paths import Username, shown, username
-from .core.signin import ENDINGS, Offer, Reason, admit, fingerprint, peer_address, telling, verdict
+from .core.signin import ENDINGS, Offer, Reason, Strangers, admit, fingerprint, peer_address, telling, verdict
 from .keyfiles import KeyFiles
 from .local import file_open, replace_file, walked, write_whole
 from .session import DistrictTree, OpenWrites, SftpHandler
@@ -149,6 +149,7 @@ class SftpHost:
         self.writes = OpenWrites(self.root)
         self.log = ConnectionLog(self.root, limits.log_bytes)
         self.connections: set[DistrictConnection] = set()
+        self.strangers = Strangers()
         self.keys = KeyFiles(root)
 
     def take(self) -> bool:
@@ -190,6 +191,8 @@ class Attempt:
     raw_username: bytes
     methods: set[str] = field(default_factory=set)
     offers: list[Offer] = field(default_factory=list)
+    keys: dict[str, str] = field(default_factory=dict)
+    end: Reason | None = None
 
 
 class DistrictConnection(asyncssh.SSHServer):
@@ -210,6 +213,7 @@ class DistrictConnection(asyncssh.SSHServer):
         address, self._port = conn.get_extra_info("peername")[:2]
         self._address = peer_address(address)
         if self._host.waiting() >= self._host.limits.waiting:
+            self._note_stranger(Reason.HOST_BUSY)
             conn.abort()
             return
         self._host.connections.add(self)
@@ -223,10 +227,22 @@ class DistrictConnection(asyncssh.SSHServer):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._host.connections.discard(self)
-        if self.account is None:
+        is_late = isinstance(exc, asyncssh.ConnectionLost) and "Login timeout" in exc.reason
+        if self._attempt is None and self.account is None:
+            self._gone_unknown(exc, is_late)
+        elif self._attempt is not None:
+            self._attempt.end = self._attempt.end or (Reason.TOO_SLOW if is_late else None)
             self._note_refused()
-        if self._attempt is None and self._nothing_agreed(exc):
+
+    def _gone_unknown(self, exc: Exception | None, is_late: bool) -> None:
+        if self._nothing_agreed(exc) and not is_late:
             self._note(Kind.REFUSED, "", reason=Reason.NO_COMMON_ALGORITHM)
+        else:
+            self._note_stranger(Reason.TOO_SLOW if is_late else Reason.LEFT_EARLY)
+
+    def _note_stranger(self, reason: Reason) -> None:
+        if self._host.strangers.is_news(str(self._address), datetime.now(UTC)):
+            self._note(Kind.REFUSED, "", reason=reason)
 
     def _nothing_agreed(self, exc: Exception | None) -> bool:
         """Whether a client that said what it is left over the algorithms: most leave as soon as they see our list."""
@@ -259,6 +275,7 @@ class DistrictConnection(asyncssh.SSHServer):
         self._tries += 1
         # `none` first, and two requests for each key: what is asked of a client with that many keys to offer.
         if self._tries > 1 + 2 * self._host.limits.tries:
+            self._attempt.end = Reason.TOO_MANY_KEYS
             raise asyncssh.PermissionDenied("Too many tries to sign in")
 
     def begin_auth(self, username: str) -> bool:
@@ -277,6 +294,9 @@ class DistrictConnection(asyncssh.SSHServer):
         offer = Offer(fingerprint(key.public_data), reason)
         if offer not in attempt.offers:
             attempt.offers.append(offer)
+        if reason is Reason.UNKNOWN_KEY and len(attempt.keys) < OFFERED_LIMIT:
+            told = key.export_public_key("openssh").decode("ascii").split()[:2]
+            attempt.keys[offer.fingerprint] = " ".join(told)
         self._blob = b"" if reason else key.public_data
         return reason is None
 
@@ -377,13 +397,14 @@ class DistrictConnection(asyncssh.SSHServer):
             return
         account = self._account_of(attempt, attempt.raw_username.decode("utf-8", "replace"))
         known = account is not None and self._host.keys.lines(account) is not None
-        reason = verdict(account=known, offers=attempt.offers, methods=attempt.methods)
+        reason = verdict(account=known, offers=attempt.offers, methods=attempt.methods, end=attempt.end)
         self._note(
             Kind.REFUSED,
             shown_username(attempt.raw_username),
             reason=reason,
             fingerprint=telling(attempt.offers, reason),
             offered=tuple(dict.fromkeys(offer.fingerprint for offer in attempt.offers))[:OFFERED_LIMIT],
+            keys=tuple(attempt.keys.values()),
         )
 
     def _note(self, kind: Kind, name: str, **told: Any) -> None:

@@ -19,7 +19,7 @@ from django.db import transaction
 from .connect import files_for
 from .connlog import Event, read_events
 from .core.errors import HostError, NotThere
-from .core.events import LINE_LIMIT, Kind
+from .core.events import LINE_LIMIT, OFFERED_LIMIT, Kind
 from .core.paths import HostPath
 from .files import HostFiles
 from .models import Host, SessionEnd, SignIn
@@ -180,6 +180,9 @@ def _sign_in(host: Host, event: Event) -> SignIn:
         address=event.address[:60],
         client=event.client[:120],
         reason=event.reason[:40],
+        tried=event.tried[:20],
+        offered=[one[:60] for one in event.offered[:OFFERED_LIMIT]],
+        offered_keys=list(event.keys[:OFFERED_LIMIT]),
         mark=event.mark[:64],
     )
 

@@ -6,9 +6,18 @@ Keys are `settings.SECRETS_KEYS`: the first seals, all open. Nothing here writes
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 
+from .core.errors import HostError
 
-class SealBroken(Exception):
+_BROKEN = (
+    "The portal's own key for this host was sealed with a key that is not in SECRETS_KEYS. Add that key to the "
+    "setting again, or make a new key for the portal on the host's page."
+)
+
+
+class SealBroken(HostError):
     """It was not sealed with any of the keys in `SECRETS_KEYS`, or has been changed since."""
+
+    code = "seal-broken"
 
 
 def sealed(content: bytes) -> bytes:
@@ -21,7 +30,7 @@ def opened(token: bytes) -> bytes:
     try:
         return _keys().decrypt(token)
     except InvalidToken:
-        raise SealBroken("This was sealed with a key that is not in SECRETS_KEYS.") from None
+        raise SealBroken(_BROKEN) from None
 
 
 def resealed(token: bytes) -> bytes:
@@ -29,7 +38,7 @@ def resealed(token: bytes) -> bytes:
     try:
         return _keys().rotate(token)
     except InvalidToken:
-        raise SealBroken("This was sealed with a key that is not in SECRETS_KEYS.") from None
+        raise SealBroken(_BROKEN) from None
 
 
 def _keys() -> MultiFernet:

@@ -1,25 +1,32 @@
-"""The end of an epoch's way on the host: its place in /upload-processed/, the log in it, and its deletion one day."""
+"""The end of an epoch's way on the host: its place in /upload-processed/, what we lay into it, its deletion one day."""
 
 import logging
 from datetime import timedelta
 
 from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
+from accounts import audit
 from hosts.connect import files_for
 from hosts.core import paths
-from hosts.core.errors import HostError, NotThere
+from hosts.core.errors import HostDown, HostError, NotThere
 from hosts.files import EntryKind, HostFiles
 from hosts.local import TEMPORARY_PREFIX
 
-from . import logbook
+from . import listings, logbook
 from .core.discovery import EPOCH_NAME
-from .models import Epoch
+from .models import Epoch, FindingList
+from .outcome import is_ended
 from .sighting import name_of
+from .staging import FilesLost, claimed_needed
 
 logger = logging.getLogger(__name__)
-LOG_NAME = "processing-log.txt"
+LOG_NAME, RESULT_NAME, FINDINGS_NAME = "processing-log.txt", "result.json", "findings.csv"
 OURS = TEMPORARY_PREFIX.decode()
+# A host that was down so often in one round is away.
+ENOUGH = 10
 
 
 def _place(epoch: Epoch) -> tuple[HostFiles, paths.HostPath]:
@@ -28,16 +35,30 @@ def _place(epoch: Epoch) -> tuple[HostFiles, paths.HostPath]:
 
 
 def log_write(epoch: Epoch) -> tuple[str, str]:
-    """Writes the log into the claimed directory, from rows only, and chooses the epoch's place in /upload-processed/.
+    """Writes the log, and what stands beside it, into the claimed directory; chooses its place in /upload-processed/.
 
-    Returns the name of that place and the log's text. Both are on record before anything moves, so that a second try
-    writes the same and moves it to the same place.
+    Returns the name of that place and the log's text. Both are on record before anything moves, and all is made from
+    rows only, so that a second try writes the same and moves it to the same place. The log comes last: where it is,
+    the others are. Raises FilesLost; of an epoch that a person has ended, the log is kept without its files.
     """
-    text = logbook.text(epoch)
-    files = files_for(epoch.account.host)
-    _leftovers_remove(files, epoch)
-    files.write(paths.claimed(epoch.pk).child(_log_name(epoch)), text.encode())
-    return _free_name(epoch), text
+    files, claimed = files_for(epoch.account.host), paths.claimed(epoch.pk)
+    try:
+        _leftovers_remove(files, epoch)
+    except NotThere as error:
+        if not is_ended(epoch):
+            raise FilesLost(FilesLost.about) from error
+        files.make_directory(claimed)
+    place = _free_name(epoch)
+    taken = _taken(files, epoch)
+    names = logbook.Names(place, *(_own_name(wanted, taken) for wanted in (LOG_NAME, RESULT_NAME, FINDINGS_NAME)))
+    kept = FindingList.objects.filter(epoch=epoch).first()
+    listed = kept.rows if kept else 0
+    if kept is not None:
+        files.write(claimed.child(names.findings), b"".join(listings.text(kept)))
+    files.write(claimed.child(names.result), logbook.result(epoch, names, listed).encode())
+    text = logbook.text(epoch, names, listed)
+    files.write(claimed.child(names.log), text.encode())
+    return place, text
 
 
 def _leftovers_remove(files: HostFiles, epoch: Epoch) -> None:
@@ -62,14 +83,19 @@ def _free_name(epoch: Epoch) -> str:
     return name
 
 
-def _log_name(epoch: Epoch) -> str:
-    """A name that nothing of the district's has: a file we copied, or a directory or link we did not."""
-    inside = files_for(epoch.account.host).listing(paths.claimed(epoch.pk))
+def _taken(files: HostFiles, epoch: Epoch) -> set[str]:
+    """The names of what is the district's: a file we copied, or a directory or link we did not."""
+    inside = files.listing(paths.claimed(epoch.pk))
     odd = {entry.name for entry in inside if entry.kind is not EntryKind.FILE}
-    taken = odd | set(epoch.files.values_list("name", flat=True))
-    name, number = LOG_NAME, 2
+    return odd | set(epoch.files.values_list("name", flat=True))
+
+
+def _own_name(wanted: str, taken: set[str]) -> str:
+    """A name that nothing of the district's has."""
+    stem, _, ending = wanted.rpartition(".")
+    name, number = wanted, 2
     while name in taken:
-        name, number = LOG_NAME.replace(".txt", f"-{number}.txt"), number + 1
+        name, number = f"{stem}-{number}.{ending}", number + 1
     return name
 
 
@@ -82,11 +108,14 @@ def move(epoch: Epoch) -> None:
     """Moves the claimed directory to its place. Gone from where it was, and there? Then it was moved before."""
     files, place = _place(epoch)
     target = place.child(epoch.archive_name)
-    try:
-        files.rename(paths.claimed(epoch.pk), target)
-    except NotThere:
-        if files.stat(target) is None:
-            raise
+    with claimed_needed(files, epoch):
+        try:
+            files.rename(paths.claimed(epoch.pk), target)
+        except NotThere:
+            if files.stat(target) is None:
+                raise
+    # Links, pipes and the like that an OpenSSH host found in it when it was claimed.
+    files.remove_tree(paths.claimed_directory().child(f"{epoch.pk}.odd"))
 
 
 def move_record(epoch: Epoch, _: object) -> None:
@@ -97,12 +126,21 @@ def purge() -> int:
     """Deletes from /upload-processed/ what is past its days; returns how many epochs that were."""
     before = timezone.now() - timedelta(days=settings.PROCESSED_DAYS)
     due = Epoch.objects.filter(finished__lt=before, purged=None).exclude(archive_name="")
-    count = 0
-    for epoch in due.select_related("account__host")[:1000]:
+    hosts = due.order_by().values_list("account__host", flat=True).distinct()
+    return sum(_purge_at(due.filter(account__host=host)) for host in hosts)
+
+
+def _purge_at(due: QuerySet[Epoch]) -> int:
+    """What is due at one host, as far as it answers: however much one that is away has, others are not kept waiting."""
+    count = silent = 0
+    for epoch in due.select_related("account__host", "district").order_by("finished")[:1000]:
         try:
             count += _purge_one(epoch)
-        except HostError as error:  # its host is away: tried again next hour, the others now
+        except HostError as error:  # tried again next hour
             logger.warning("Epoch %s could not be purged: %s", epoch.pk, error.code)
+            silent += isinstance(error, HostDown)
+            if silent == ENOUGH:
+                break
     return count
 
 
@@ -111,4 +149,11 @@ def _purge_one(epoch: Epoch) -> int:
     if files.stat(place) is None:  # being renamed: its files still lie under the old user name
         return 0
     files.remove_tree(place.child(epoch.archive_name))
-    return Epoch.objects.filter(pk=epoch.pk).update(purged=timezone.now())
+    with transaction.atomic():
+        FindingList.objects.filter(epoch=epoch).delete()
+        if not Epoch.objects.filter(pk=epoch.pk, purged=None).update(purged=timezone.now()):
+            return 0
+        counts = {"files": epoch.files.count(), "bytes": epoch.byte_count}
+        details = {"place": f"/upload-processed/{epoch.archive_name}/", **counts}
+        audit.record("epoch purged", district=epoch.district, subject=epoch.name, details=details)
+    return 1

@@ -17,6 +17,12 @@ def format_named(name: str) -> Format | None:
     return next((one for one in formats() if one.name == name), None)
 
 
+def records_of(name: str) -> str:
+    """Whose records a format speaks of; of one whose descriptor is gone, its own."""
+    found = format_named(name)
+    return found.records if found else name
+
+
 def format_title(name: str) -> str:
     """A format's title for people, or its name if the descriptor is gone."""
     found = format_named(name) if name else None

@@ -1,73 +1,129 @@
-"""Loads a checked epoch: what was added, changed and removed against the night before, in one transaction."""
+"""Applies what a comparison has found, in one transaction; what was there before is kept as each record's history."""
 
-import json
-from collections.abc import Iterable, Iterator
-from functools import partial
-from itertools import islice
+from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
+from django.db.models import Sum
 
-from .catalogue import format_named
-from .core.check import Source, rows
-from .core.diff import Change, What, compare
-from .core.schema import Mode
-from .models import Dataset, Epoch, Record
-from .staging import staged_open
+from .bulk import CREATE_ALTERED, CREATE_GONE, bulk
+from .catalogue import format_named, records_of
+from .comparing import files_sent, pages_write, spool_of
+from .core.engine import engine
+from .models import Addition, Dataset, Epoch, EpochFile, Lane, RecordPage
+from .sameness import same_as
 
-BATCH = 2000
-UPSERT = """
-INSERT INTO ingest_record (dataset_id, key, digest, data, is_removed, first_epoch_id, last_epoch_id)
-VALUES (%s, %s, %s, {json}, %s, %s, %s)
-ON CONFLICT (dataset_id, key) DO UPDATE SET
-  digest = excluded.digest, data = excluded.data,
-  is_removed = excluded.is_removed, last_epoch_id = excluded.last_epoch_id
+HISTORY = "INSERT INTO ingest_recordchange (record_id, epoch_id, what, old, old_digest, old_epoch_id)"
+NOTE_ALTERED = """
+SELECT r.id, %s, a.what, {diff}, r.digest, r.last_epoch_id FROM altered a JOIN ingest_record r ON r.id = a.id
 """
-REMOVE = "UPDATE ingest_record SET is_removed = %s, last_epoch_id = %s WHERE dataset_id = %s AND key = %s"
+ALTER = """
+UPDATE ingest_record SET digest = a.digest, data = a.data, is_removed = false, last_epoch_id = %s
+FROM altered a WHERE ingest_record.id = a.id AND ingest_record.dataset_id = %s
+"""
+NOTE_GONE = (
+    "SELECT r.id, %s, 'removed', '{}', r.digest, r.last_epoch_id FROM gone g JOIN ingest_record r ON r.id = g.id"
+)
+REMOVE = """
+UPDATE ingest_record SET is_removed = true, last_epoch_id = %s
+FROM gone g WHERE ingest_record.id = g.id AND ingest_record.dataset_id = %s
+"""
+
+
+# So many rows of pages may always be out of date.
+ENOUGH = 1 << 16
+
+
+class Outdated(Exception):
+    """The records are not those any more that the epoch was compared with: it has to be compared again."""
+
+
+class Miscounted(Exception):
+    """What was written is not what was to be written; nothing of it stays."""
 
 
 def prepare(epoch: Epoch) -> None:
-    """Nothing to prepare: the rows are read inside the transaction that writes them, from copies nobody changes."""
+    """Nothing to prepare: the comparison has done that."""
 
 
+@transaction.atomic
 def record(epoch: Epoch, _: object) -> None:
-    """Applies every table of an epoch without errors; of one with errors, nothing at all."""
-    known = format_named(epoch.format)
-    if not epoch.is_ok or known is None:
+    """Applies every file of an epoch without errors; of one with errors, nothing at all.
+
+    Raises Outdated if something else was applied or undone since it was compared.
+    """
+    if not epoch.is_ok or format_named(epoch.format) is None:
         return
-    for file in epoch.files.exclude(table="").exclude(mode__in=["", Mode.ABSENT.value]):
-        dataset, _ = Dataset.objects.get_or_create(district=epoch.district, format=known.name, table=file.table)
-        source = Source(file.name, partial(staged_open, file))
-        feed = rows(known, known.table(file.table), source)
-        changes = compare(_on_record(dataset), feed, Mode(file.mode))
-        _apply(dataset, epoch, changes)
-        told = changes.counts
-        file.added, file.changed, file.removed, file.unchanged = told.added, told.changed, told.removed, told.unchanged
-        file.save()
+    lane = Lane.objects.select_for_update().get(district=epoch.district_id)
+    if lane.version != epoch.compared_version:
+        raise Outdated
+    changes = 0 if same_as(epoch) else sum(_file(epoch, file) for file in files_sent(epoch))
+    if changes:
+        lane.version += 1
+        epoch.applied_version = lane.version
+    lane.latest = epoch
+    lane.save(update_fields=["version", "latest"])
 
 
-def _on_record(dataset: Dataset) -> dict[str, bytes]:
-    active = Record.objects.filter(dataset=dataset, is_removed=False).values_list("key", "digest")
-    return {key: bytes(digest) for key, digest in active.iterator(chunk_size=10_000)}
+def _file(epoch: Epoch, file: EpochFile) -> int:
+    """Applies one file's changes; returns how many there are."""
+    dataset, _ = Dataset.objects.get_or_create(
+        district=epoch.district, format=records_of(epoch.format), table=file.table
+    )
+    expected = file.added + file.changed + file.removed
+    if not expected:
+        return 0
+    try:
+        spool = engine("spool").Spool(spool_of(epoch, file))
+    except FileNotFoundError as error:
+        raise Outdated from error
+    first = bulk().numbers(spool.added) if spool.added else 0
+    written = _add(spool, first, dataset, epoch) if spool.added else 0
+    written += _alter(spool, dataset, epoch) if spool.altered or len(spool.gone.ids) else 0
+    if written != expected:
+        raise Miscounted
+    known = format_named(epoch.format)
+    if known is not None and known.table(file.table).owner:
+        # The records are read instead, and another format of the same ones may know no owner.
+        RecordPage.objects.filter(dataset=dataset).delete()
+    else:
+        _page(spool, first, dataset)
+    dataset.active += file.added - file.removed
+    dataset.save(update_fields=["active"])
+    return expected
 
 
-def _apply(dataset: Dataset, epoch: Epoch, changes: Iterator[Change]) -> None:
-    """Writes changes in batches: one statement each for what is there and for what is gone."""
-    upsert = UPSERT.format(json="%s::jsonb" if connection.vendor == "postgresql" else "%s")
+def _add(spool: Any, first: int, dataset: Dataset, epoch: Epoch) -> int:
+    written = bulk().add(spool, first, dataset.pk, epoch.pk)
+    Addition.objects.create(epoch=epoch, dataset=dataset, first=first, last=first + written - 1)
+    return written
+
+
+def _page(spool: Any, first: int, dataset: Dataset) -> None:
+    """Adds to the pages what has changed; if they hold much that is out of date, the next comparison makes new ones."""
+    pages = RecordPage.objects.filter(dataset=dataset)
+    rows = pages.aggregate(rows=Sum("rows"))["rows"] or 0
+    is_new = not Addition.objects.filter(dataset=dataset, last__lt=first).exists() if first else False
+    if rows > 2 * dataset.active + ENOUGH:
+        pages.delete()
+    elif rows or is_new:
+        pages_write(dataset, spool.parts(first))
+
+
+def _alter(spool: Any, dataset: Dataset, epoch: Epoch) -> int:
+    """Changes, brings back and removes; what was before goes into the history first."""
+    way = bulk()
     with connection.cursor() as cursor:
-        while batch := list(islice(changes, BATCH)):
-            kept = [_values(dataset, epoch, change) for change in batch if change.what is not What.REMOVED]
-            gone = [(True, epoch.pk, dataset.pk, change.key) for change in batch if change.what is What.REMOVED]
-            _many(cursor, upsert, kept)
-            _many(cursor, REMOVE, gone)
+        cursor.execute(CREATE_ALTERED.format(**way.types))
+        cursor.execute(CREATE_GONE)
+        way.stage(spool)
+        cursor.execute(HISTORY + NOTE_ALTERED.format(diff=way.diff), [epoch.pk])
+        cursor.execute(HISTORY + NOTE_GONE, [epoch.pk])
+        written = _written(cursor, ALTER, [epoch.pk, dataset.pk]) + _written(cursor, REMOVE, [epoch.pk, dataset.pk])
+        cursor.execute("DROP TABLE altered")
+        cursor.execute("DROP TABLE gone")
+    return written
 
 
-def _many(cursor: object, statement: str, values: Iterable[tuple[object, ...]]) -> None:
-    values = list(values)
-    if values:
-        cursor.executemany(statement, values)  # type: ignore[attr-defined]
-
-
-def _values(dataset: Dataset, epoch: Epoch, change: Change) -> tuple[object, ...]:
-    row = change.row
-    assert row is not None  # only a removed record has none
-    return dataset.pk, row.key, row.digest, json.dumps(row.values), False, epoch.pk, epoch.pk
+def _written(cursor: Any, statement: str, values: list[int]) -> int:
+    cursor.execute(statement, values)
+    return cursor.rowcount

@@ -1,47 +1,118 @@
-"""The log of an epoch, made from its rows alone: made again after a crash, it is the same to the byte."""
+"""The log of an epoch and its result for programs, made from its rows alone: made again, the same to the byte."""
 
+from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from .catalogue import format_title
+from .catalogue import format_named, format_title
+from .core.delimiters import COMMA
 from .core.diff import Counts
 from .core.display import counted
 from .core.findings import Finding, Severity, Tally
 from .core.report import EpochSummary, FileSummary, render_log
+from .core.result import EpochResult, FileResult, GuardResult, render_result
 from .core.verdict import FileCounts
 from .models import Epoch, EpochFile
+from .outcome import end_of, is_applying, is_discarded, is_ended, judgement_of, loss_of, missing_before
 
 
-def text(epoch: Epoch) -> str:
-    """The plain text that lies in the epoch's directory under /upload-processed/, in the district's own time."""
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What our own files in an epoch's directory are called, and `place`, the directory in /upload-processed/."""
+
+    place: str
+    log: str
+    result: str
+    findings: str
+
+
+def text(epoch: Epoch, names: Names, listed: int) -> str:
+    """The plain text that lies in the epoch's directory under /upload-processed/, in the district's own time.
+
+    `listed`: how many findings stand in the list beside it.
+    """
     zone = ZoneInfo(epoch.district.time_zone)
     loaded = epoch.steps.get(step="load").finished
     summary = EpochSummary(
         epoch=epoch.name,
         format_title=format_title(epoch.format),
-        succeeded=epoch.is_ok,
+        succeeded=is_applying(epoch),
         reason=_reason(epoch),
         started=epoch.started.astimezone(zone) if epoch.started else None,
         finished=loaded.astimezone(zone),
         files=tuple(_file(epoch, file) for file in epoch.files.exclude(table="")),
         findings=tuple(_finding(row) for row in epoch.findings.all()),
-        tallies=tuple(Tally(file, code, Severity(level), number) for file, code, level, number in epoch.tallies),
+        tallies=_tallies(epoch),
+        listing=names.findings if listed else "",
     )
     return render_log(summary)
 
 
+def result(epoch: Epoch, names: Names, listed: int) -> str:
+    """The text of the result, with `listed` as for the log."""
+    known = format_named(epoch.format)
+    told = EpochResult(
+        epoch=epoch.name,
+        directory=names.place,
+        succeeded=is_applying(epoch),
+        state=end_of(epoch).value,
+        reason=_reason(epoch),
+        format=epoch.format,
+        format_version=known.version if known else "",
+        format_title=format_title(epoch.format),
+        started=epoch.started,
+        finished=epoch.steps.get(step="load").finished,
+        log=names.log,
+        findings_file=names.findings if listed else "",
+        listed=listed,
+        files=tuple(_file_result(epoch, file) for file in epoch.files.all()),
+        findings=tuple(_finding(row) for row in epoch.findings.all()),
+        tallies=_tallies(epoch),
+        guard=_guard(epoch),
+    )
+    return render_result(told)
+
+
+def _tallies(epoch: Epoch) -> tuple[Tally, ...]:
+    return tuple(Tally(file, code, Severity(level), number) for file, code, level, number in epoch.tallies)
+
+
 def _reason(epoch: Epoch) -> str:
-    if not epoch.is_ok:
-        return f"{counted(epoch.errors, 'error')} found, so nothing of this epoch was loaded. Last night's rows stay."
+    judgement = judgement_of(epoch)
+    if not epoch.is_ok and not is_discarded(epoch):
+        told = f"{counted(epoch.errors, 'error')} found, so nothing of this epoch was loaded. Last night's rows stay."
+        return f"{told} {loss_of(epoch)}".strip()
+    if judgement is not None and not is_applying(epoch):
+        return judgement.act_message or judgement.message
     files = epoch.files.exclude(mode__in=["", "absent"])
     rows = sum(file.rows for file in files)
-    return f"{counted(rows, 'row')} in {counted(len(files), 'file')} loaded."
+    told = f"{counted(rows, 'row')} in {counted(len(files), 'file')} loaded. {missing_before(epoch)}".strip()
+    return f"{told} {judgement.act_message}" if judgement is not None and is_ended(epoch) else told
 
 
 def _file(epoch: Epoch, file: EpochFile) -> FileSummary:
     counts = FileCounts(file.name, file.rows, file.blank, file.errors, file.warnings)
-    is_loaded = epoch.is_ok and file.mode not in ("", "absent")
-    changes = Counts(file.added, file.changed, file.removed, file.unchanged) if is_loaded else None
-    return FileSummary(counts, changes)
+    return FileSummary(counts, _changes(epoch, file))
+
+
+def _changes(epoch: Epoch, file: EpochFile) -> Counts | None:
+    is_loaded = is_applying(epoch) and file.mode not in ("", "absent")
+    return Counts(file.added, file.changed, file.removed, file.unchanged) if is_loaded else None
+
+
+def _file_result(epoch: Epoch, file: EpochFile) -> FileResult:
+    same = ("name", "archive", "size", "sha256", "table", "mode", "rows", "blank", "errors", "warnings")
+    told = {name: getattr(file, name) for name in same}
+    encoding, delimiter = file.encoding or "utf-8", file.delimiter or COMMA.word
+    return FileResult(**told, encoding=encoding, delimiter=delimiter, changes=_changes(epoch, file))
+
+
+def _guard(epoch: Epoch) -> GuardResult | None:
+    judgement = judgement_of(epoch)
+    if judgement is None or not judgement.state:  # discarded while it waited for its turn
+        return None
+    reasons = tuple(one["code"] for one in judgement.reasons)
+    cause = judgement.cause["cause"] if judgement.cause else ""
+    return GuardResult(judgement.state, reasons, cause, judgement.act)
 
 
 def _finding(row: object) -> Finding:

@@ -13,20 +13,26 @@ from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from accounts.leases import LeaseLost, lease_kept, lease_renew, lease_take
 from hosts.core.errors import HostError
 
-from . import archive, checking, loading, staging, telling
+from . import archive, checking, guarding, loading, staging, telling
 from .core import discovery
+from .core.display import shown_name
 from .models import Epoch, Lane, StepTime
+from .outcome import is_discarded
 
 logger = logging.getLogger(__name__)
 Prepared = TypeVar("Prepared")
 MOST_TRIES = 6
 FIRST_PAUSE = timedelta(seconds=5)
+# Before this step a night waits while another one is held.
+JUDGED = "compare"
+# They read the private copies.
+READING = ("check", JUDGED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,8 @@ STEPS: tuple[Step[Any], ...] = (
     Step("claim", "Taking the files over", staging.claim, staging.claim_record),
     Step("copy", "Copying the files", staging.copy, staging.copy_record),
     Step("check", "Checking every row", checking.run, checking.record),
-    Step("load", "Loading the rows", loading.prepare, loading.record),
+    Step("compare", "Comparing with the records", guarding.compare, guarding.compare_record),
+    Step("load", "Loading the rows", guarding.load, guarding.load_record),
     Step("log", "Writing the log", archive.log_write, archive.log_record),
     Step("move", "Moving it to /upload-processed/", archive.move, archive.move_record),
     Step("tell", "Telling people", telling.prepare, telling.record),
@@ -61,24 +68,68 @@ def run_step(step: Step[Any], epoch: Epoch, lane: Lane, token: str) -> None:
     prepared = step.do(epoch)
     with transaction.atomic():
         lease_renew(Lane.objects.filter(pk=lane.pk), token)
+        if epoch.state == Epoch.State.STUCK:
+            epoch.state = Epoch.State.WORKING
         step.record(epoch, prepared)
         epoch.step, epoch.tries, epoch.next_try, epoch.trouble = step.name, 0, None, ""
         epoch.save()
-        StepTime.objects.get_or_create(epoch=epoch, step=step.name)
+        StepTime.objects.bulk_create([StepTime(epoch=epoch, step=step.name)], ignore_conflicts=True)
 
 
-def process(epoch: Epoch, lane: Lane, token: str) -> None:
-    """Takes one epoch through the steps it has left; what goes wrong is noted on it and tried again later."""
+def process(epoch: Epoch, lane: Lane, token: str, is_over: Callable[[], bool]) -> None:
+    """Takes one epoch through the steps it has left; what goes wrong is noted on it and tried again later.
+
+    It goes no further if the guard holds it, or if it has to wait behind one that is held; nor past a step after which
+    its turn `is_over`.
+    """
     try:
+        if not _is_begun(epoch, lane, token):
+            return
         for step in steps_left(epoch):
+            if step.name == JUDGED and guarding.must_wait(epoch):
+                _wait(epoch, lane, token)
+                return
+            if step.name in READING and not (is_discarded(epoch) or staging.is_copied(epoch)):
+                _copy_again(epoch, lane, token)
             run_step(step, epoch, lane, token)
+            if epoch.state == Epoch.State.HELD or (epoch.finished is None and is_over()):
+                return
         staging.clear(epoch.pk)
     except LeaseLost:
         raise
     except staging.Vanished:
         _gone(epoch, lane, token)
+    except loading.Outdated:
+        _again(epoch, "check", lane, token)
     except Exception as error:
         _trouble(epoch, error, lane, token)
+
+
+def _copy_again(epoch: Epoch, lane: Lane, token: str) -> None:
+    attempt = staging.copy_again(epoch)
+    with transaction.atomic():
+        _lease_must_be_ours(lane, token)
+        epoch.staging = attempt
+        epoch.save(update_fields=["staging"])
+
+
+def _is_begun(epoch: Epoch, lane: Lane, token: str) -> bool:
+    """Whether it may go on; one that waited behind another does so unless somebody has just decided otherwise."""
+    if epoch.state != Epoch.State.BEHIND:
+        return True
+    with transaction.atomic():
+        _lease_must_be_ours(lane, token)
+        rows = Epoch.objects.filter(pk=epoch.pk, state=Epoch.State.BEHIND)
+        is_ours = bool(rows.update(state=Epoch.State.WORKING))
+    epoch.state = Epoch.State.WORKING
+    return is_ours
+
+
+def _wait(epoch: Epoch, lane: Lane, token: str) -> None:
+    with transaction.atomic():
+        _lease_must_be_ours(lane, token)
+        epoch.state = Epoch.State.BEHIND
+        epoch.save(update_fields=["state"])
 
 
 def _gone(epoch: Epoch, lane: Lane, token: str) -> None:
@@ -86,6 +137,15 @@ def _gone(epoch: Epoch, lane: Lane, token: str) -> None:
         _lease_must_be_ours(lane, token)
         epoch.state, epoch.finished = Epoch.State.GONE, timezone.now()
         epoch.save(update_fields=["state", "finished"])
+
+
+def _again(epoch: Epoch, step: str, lane: Lane, token: str) -> None:
+    """Goes back to where this step was the last one finished."""
+    with transaction.atomic():
+        _lease_must_be_ours(lane, token)
+        epoch.refresh_from_db()
+        epoch.step = step
+        epoch.save(update_fields=["step"])
 
 
 def _lease_must_be_ours(lane: Lane, token: str) -> None:
@@ -104,39 +164,66 @@ def _trouble(epoch: Epoch, error: Exception, lane: Lane, token: str) -> None:
 def _trouble_note(epoch: Epoch, error: Exception) -> None:
     if isinstance(error, HostError):
         logger.warning("Epoch %s stopped after step %r: %s", epoch.pk, epoch.step, error.code)
-        epoch.trouble = error.message[:400]
+        # What it is called on the host after it was claimed is our own number.
+        epoch.trouble = error.message.replace(f"“{epoch.pk}”", f"“{shown_name(epoch.name)}”")[:400]
     else:
         logger.error("Epoch %s stopped after step %r: %s", epoch.pk, epoch.step, type(error).__name__, exc_info=error)
-        epoch.trouble = f"Something went wrong on our side ({type(error).__name__}). Nothing is lost."
+        epoch.trouble = f"Something went wrong on our side ({type(error).__name__})."
     epoch.tries += 1
     epoch.next_try = timezone.now() + FIRST_PAUSE * 2 ** min(epoch.tries, 8)
-    if epoch.tries >= MOST_TRIES and epoch.state != Epoch.State.STUCK:
+    if epoch.tries < MOST_TRIES:
+        return
+    if not passes(error):
+        epoch.next_try = None
+    if epoch.state != Epoch.State.STUCK:
         epoch.state = Epoch.State.STUCK
         telling.stuck(epoch)
 
 
-def process_district(district_pk: int) -> None:
-    """Takes a district's epochs, one after the other in name order, until none is left that can go on."""
+def passes(error: Exception) -> bool:
+    """Whether trouble may be over one day without anybody touching the epoch: a full disk, a host that is away.
+
+    Such an epoch is tried on, now and then, when people have long been told; all others wait for them.
+    """
+    return isinstance(error, HostError) and error.retry
+
+
+def process_turn(district_pk: int, is_over: Callable[[], bool] = lambda: False, *, is_large: bool = False) -> bool:
+    """Takes the epoch that is next in a district as far as it goes, or until the turn `is_over` after a step.
+
+    False if there is none that can go on, or another worker is at one of this district.
+    """
     lane, _ = Lane.objects.get_or_create(district_id=district_pk)
     rows = Lane.objects.filter(pk=lane.pk)
     token = lease_take(rows)
     if token is None:
-        return
+        return False
     with suppress(LeaseLost), lease_kept(rows, token):
-        while (epoch := next_epoch(district_pk)) is not None:
-            process(epoch, lane, token)
+        epoch = next_epoch(district_pk)
+        if epoch is None:
+            return False
+        if is_large != lane.is_large:
+            rows.update(is_large=is_large)
+        process(epoch, lane, token, is_over)
+        rows.filter(lease_token=token).update(served=timezone.now())
+    return True
 
 
 def next_epoch(district_pk: int) -> Epoch | None:
-    """The epoch to go on with: one begun before any other, then the queued ones by name.
+    """The epoch to go on with: one begun before any other, then by name those that wait for their turn.
 
-    One that trouble holds up holds up those after it: a night must not be applied over a later one.
+    One that trouble holds up holds up those after it: a night must not be applied over a later one. While one is held
+    by the guard, those after it are received and checked.
     """
     epochs = Epoch.objects.filter(district_id=district_pk).select_related("district", "account__host")
-    begun = epochs.filter(state__in=Epoch.OURS).order_by("started").first()
+    begun = epochs.filter(state__in=[Epoch.State.WORKING, Epoch.State.STUCK]).order_by("started").first()
     if begun is not None:
-        return begun if begun.state == Epoch.State.WORKING and _may_go_on(begun) else None
-    first = epochs.filter(state=Epoch.State.QUEUED).order_by("name", "pk").first()
+        is_given_up = begun.state == Epoch.State.STUCK and begun.next_try is None
+        return begun if not is_given_up and _may_go_on(begun) else None
+    waiting = [Epoch.State.QUEUED]
+    if not guarding.is_stopped(district_pk):
+        waiting.append(Epoch.State.BEHIND)
+    first = epochs.filter(state__in=waiting).order_by("name", "pk").first()
     return None if first is None or not _may_go_on(first) or _is_overtaking(first) else first
 
 
@@ -150,11 +237,12 @@ def _may_go_on(epoch: Epoch) -> bool:
     return epoch.next_try is None or epoch.next_try <= timezone.now()
 
 
-def _is_due() -> Q:
-    return Q(next_try=None) | Q(next_try__lte=timezone.now())
-
-
-def districts_with_work() -> list[int]:
-    """Districts that have an epoch queued or begun, whose next try (if any) has come."""
-    rows = Epoch.objects.filter(state__in=[Epoch.State.QUEUED, Epoch.State.WORKING]).filter(_is_due())
-    return list(dict.fromkeys(rows.order_by("queued").values_list("district_id", flat=True)))
+def can_go_on() -> QuerySet[Epoch]:
+    """Epochs queued or begun, whose next try (if any) has come, of districts that trouble does not hold up."""
+    states = Q(state__in=[Epoch.State.QUEUED, Epoch.State.WORKING]) | guarding.whose_turn_has_come()
+    states |= Q(state=Epoch.State.STUCK, next_try__isnull=False)
+    begun = Q(state__in=[Epoch.State.STUCK, Epoch.State.WORKING], next_try__gt=timezone.now())
+    rests = Q(state=Epoch.State.STUCK, next_try=None) | begun
+    held_up = Epoch.objects.filter(rests).values("district")
+    is_due = Q(next_try=None) | Q(next_try__lte=timezone.now())
+    return Epoch.objects.filter(states).filter(is_due).exclude(district__in=held_up)

@@ -8,14 +8,14 @@ from accounts.models import User
 from accounts.nudge import nudge
 from accounts.services import Refused
 
+from . import endings
 from .catalogue import format_named
 from .core import discovery
-from .models import Epoch
-from .tasks import look, process_district
+from .models import Epoch, Lane
+from .outcome import is_loaded
+from .tasks import look, process
 
-# What lies there is not only plain, finished files; no format given by hand can change that.
-UNREADABLE = (discovery.State.HOSTILE.value, discovery.State.TEMPORARY_NAMES.value)
-__all__ = ["Refused", "epoch_format_assign", "epoch_hurry"]
+__all__ = ["Refused", "epoch_end", "epoch_format_assign", "epoch_hurry"]
 
 
 @transaction.atomic
@@ -33,9 +33,29 @@ def epoch_hurry(epoch: Epoch, *, actor: User) -> None:
     epoch.save(update_fields=["state", "hurry", "next_try", "tries"])
     audit.record("epoch: process now", actor=actor, district=epoch.district, subject=epoch.name)
     if epoch.state in (Epoch.State.QUEUED, Epoch.State.WORKING):
-        nudge(process_district, epoch.district_id)
+        nudge(process)
     else:
         nudge(look)
+
+
+@transaction.atomic
+def epoch_end(epoch: Epoch, *, reason: str, actor: User) -> bool:
+    """Ends an epoch that trouble on our side has stopped, so that later ones go on; True if its rows stay applied.
+
+    Raises Refused.
+    """
+    lane = Lane.locked(epoch.district)
+    epoch = Epoch.objects.select_related("district").get(pk=epoch.pk)
+    if why := endings.refusal(epoch):
+        raise Refused("not-endable", why)
+    if lane.lease_until is not None and lane.lease_until > timezone.now():
+        raise Refused("at-work", "It is being tried once more at this moment. Look again in a minute.")
+    words, is_applied = " ".join(reason.split()), is_loaded(epoch)
+    endings.stuck_end(epoch, f"Ended by {actor}: {words}", actor)
+    details = {"reason": words, "applied": is_applied, "files lost": endings.is_lost(epoch)}
+    audit.record("stopped epoch ended", actor=actor, district=epoch.district, subject=epoch.name, details=details)
+    nudge(process)
+    return is_applied
 
 
 @transaction.atomic
@@ -47,11 +67,11 @@ def epoch_format_assign(epoch: Epoch, name: str, *, actor: User) -> None:
         raise Refused("no-such-format", "That format is not known (any more). Choose another.")
     if epoch.state != Epoch.State.WAITING_STAFF:
         raise Refused("not-waiting", "Only an epoch that waits for staff can be given a format by hand.")
-    if epoch.look_code in UNREADABLE:
+    if epoch.look_code in discovery.UNREADABLE:
         raise Refused("not-readable", f"{epoch.look_sentence} Ask the district to mend the upload first.")
     epoch.format, epoch.format_by, epoch.queued = found.name, actor, timezone.now()
     epoch.state = Epoch.State.QUEUED
     epoch.save(update_fields=["format", "format_by", "queued", "state"])
     details = {"format": found.name}
     audit.record("epoch: format assigned", actor=actor, district=epoch.district, subject=epoch.name, details=details)
-    nudge(process_district, epoch.district_id)
+    nudge(process)

@@ -8,10 +8,10 @@ from typing import BinaryIO
 from hosts.core import paths
 from hosts.files import Entry
 
-from .core.choose import COMPLETE, Sighting, is_noise
+from .core.choose import COMPLETE, Sighting, is_noise, read_sighting
 from .core.container import Archive, ArchiveLimits, read_archive
+from .core.delimiters import COMMA, Delimiter
 from .core.errors import ArchiveError
-from .core.lexical import read_header
 from .core.schema import Container
 
 LIMITS = ArchiveLimits()
@@ -43,31 +43,31 @@ def the_one_zip(names: Iterable[str]) -> str | None:
     return data[0] if len(data) == 1 and is_zip(data[0]) else None
 
 
-def see(names: Iterable[str], open_file: Callable[[str], BinaryIO]) -> Seen:
+def see(names: Iterable[str], open_file: Callable[[str], BinaryIO], delimiter: Delimiter = COMMA) -> Seen:
     """Reads the first line of each file; `open_file` gives one by its name. Nothing is followed, nothing is changed."""
     names = [name for name in names if name != COMPLETE]
     packed = the_one_zip(names)
     if packed is not None:
         with closing(open_file(packed)) as file:
-            return _see_archive(read_archive(file, packed, LIMITS))
-    sightings = tuple(_see_file(name, open_file) for name in names)
+            return _see_archive(read_archive(file, packed, LIMITS), delimiter)
+    sightings = tuple(_see_file(name, open_file, delimiter) for name in names)
     return Seen(sightings, Container.LOOSE)
 
 
-def _see_file(name: str, open_file: Callable[[str], BinaryIO]) -> Sighting:
+def _see_file(name: str, open_file: Callable[[str], BinaryIO], delimiter: Delimiter) -> Sighting:
     with closing(open_file(name)) as file:
-        return Sighting(name, read_header(file))
+        return read_sighting(name, file, delimiter)
 
 
-def _see_archive(archive: Archive) -> Seen:
+def _see_archive(archive: Archive, delimiter: Delimiter) -> Seen:
     if not archive.ok:
         return Seen((), Container.ZIP, archive.findings[0].message)
-    return Seen(tuple(_see_member(archive, member.name) for member in archive.members), Container.ZIP)
+    return Seen(tuple(_see_member(archive, member.name, delimiter) for member in archive.members), Container.ZIP)
 
 
-def _see_member(archive: Archive, name: str) -> Sighting:
+def _see_member(archive: Archive, name: str, delimiter: Delimiter) -> Sighting:
     try:
         with closing(archive.open(name)) as file:
-            return Sighting(name, read_header(file))
+            return read_sighting(name, file, delimiter)
     except ArchiveError:  # found again, and told, when the epoch is checked
         return Sighting(name, None)

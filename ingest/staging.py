@@ -1,11 +1,14 @@
 """Takes an epoch out of the district's reach, and makes the one private copy that everything after works on."""
 
+import errno
 import hashlib
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +16,7 @@ from typing import BinaryIO
 from django.conf import settings
 from django.utils import timezone
 
+from accounts.models import RetiredUsername
 from hosts.connect import files_for
 from hosts.core import paths
 from hosts.core.errors import HostError, NotThere
@@ -20,11 +24,17 @@ from hosts.files import Entry, EntryKind, HostFiles
 
 from .core.choose import COMPLETE
 from .core.container import read_archive
+from .core.delimiters import COMMA, delimiter_of
+from .core.discovery import auto_name
+from .core.encodings import WINDOWS_1252, as_utf_8, is_windows_1252
 from .core.errors import ArchiveError
+from .core.verdict import Source
 from .models import Epoch, EpochFile
-from .sighting import LIMITS, name_of, the_one_zip
+from .selectors import file_settings_of
+from .sighting import LIMITS, is_zip, name_of, the_one_zip
 
 BLOCK = 1024 * 1024
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Vanished(HostError):
@@ -34,15 +44,66 @@ class Vanished(HostError):
     retry = False
 
 
+class NoRoom(HostError):
+    """There is no space left on the portal's own disk, where private copies lie."""
+
+    code = "no-room"
+    retry = True
+    about = "There is no room left on our side for the files of this epoch. Nothing is lost."
+
+
+class FilesLost(HostError):
+    """What was claimed is not (all) where it was put, or is not what it was, and there is no copy of it either."""
+
+    code = "files-lost"
+    retry = False
+    about = "Files of this epoch are lost or damaged on our side."
+
+
+class BeingRenamed(HostError):
+    """The account has a new user name that its host has not heard of yet: its directory moves in a moment."""
+
+    code = "being-renamed"
+    retry = True
+
+
+@contextmanager
+def room_needed() -> Iterator[None]:
+    """Raises NoRoom where what is written inside finds our disk, or its share of it, full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise NoRoom(NoRoom.about) from error
+
+
+@contextmanager
+def claimed_needed(files: HostFiles, epoch: Epoch) -> Iterator[None]:
+    """Raises FilesLost where what is done inside finds that what was claimed is no longer there."""
+    try:
+        yield
+    except NotThere as error:
+        if files.stat(paths.claimed(epoch.pk)) is not None:
+            raise
+        raise FilesLost(FilesLost.about) from error
+
+
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """One private copy: its number in staging, its name for people, the zip it came in (or ""), size and digest."""
+    """One private copy: its number in staging, its name for people, the zip it came in (or ""), size and digest.
+
+    `encoding`: what it is written in if that is not UTF-8 and its district may send such files. `delimiter`: what it is
+    read by if its district says that it is not commas.
+    """
 
     number: int
     name: str
     archive: str
     size: int
     sha256: str
+    encoding: str = ""
+    delimiter: str = ""
 
 
 def claim(epoch: Epoch) -> object:
@@ -60,13 +121,19 @@ def claim(epoch: Epoch) -> object:
     if entry is None:
         if there is not None:
             return None
-        raise Vanished("The directory is no longer in /upload/.")
+        raise _not_found(epoch)
     if entry.kind is EntryKind.DIRECTORY:
         files.rename(upload.child(entry.name), mine)
     else:
         files.make_directory(mine)
         files.rename(upload.child(entry.name), mine.child(entry.name))
     return None
+
+
+def _not_found(epoch: Epoch) -> HostError:
+    if RetiredUsername.objects.filter(account=epoch.account, cleared=None).exists():
+        return BeingRenamed("The account is about to get its new user name on the host. We try again.")
+    return Vanished("The directory is no longer in /upload/.")
 
 
 def _listing(files: HostFiles, path: paths.HostPath) -> tuple[Entry, ...]:
@@ -84,26 +151,54 @@ def claim_record(epoch: Epoch, _: object) -> None:
 def copy(epoch: Epoch) -> tuple[str, tuple[Copied, ...]]:
     """Copies every file once, zips unpacked, into a fresh private directory; returns its name and what lies in it.
 
-    A worker that was killed half-way left a directory nobody will name; `clear` removes it with the rest.
+    A worker that was killed half-way left a directory nobody will name; `clear` removes it with the rest. One that
+    fails takes its own away, so that no try leaves less room for the next. Raises NoRoom.
     """
     files = files_for(epoch.account.host)
     attempt = secrets.token_hex(8)
     place = staged(epoch.pk, attempt)
-    place.mkdir(parents=True, mode=0o700)
-    copied = tuple(_copies(files, epoch.pk, place))
+    try:
+        with room_needed(), claimed_needed(files, epoch):
+            place.mkdir(parents=True, mode=0o700)
+            copied = tuple(_copies(files, epoch, place))
+    except Exception:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+    said = file_settings_of(epoch.district)
+    if said.windows_1252:
+        copied = tuple(replace(one, encoding=_encoding(one, place)) for one in copied)
+    if said.delimiter != COMMA.word:
+        copied = tuple(replace(one, delimiter=said.delimiter) for one in copied)
     return attempt, copied
 
 
-def _copies(files: HostFiles, number: int, place: Path) -> Iterator[Copied]:
-    claimed, numbers = paths.claimed(number), count()
+def _encoding(one: Copied, place: Path) -> str:
+    with (place / f"{one.number:05}").open("rb") as file:
+        return WINDOWS_1252 if not is_zip(one.name) and is_windows_1252(file) else ""
+
+
+def _copies(files: HostFiles, epoch: Epoch, place: Path) -> Iterator[Copied]:
+    claimed, numbers = paths.claimed(epoch.pk), count()
     entries = [one for one in files.listing(claimed) if one.kind is EntryKind.FILE and one.name != COMPLETE]
     packed = the_one_zip(entry.name for entry in entries)
     for entry in entries:
         target = place / f"{next(numbers):05}"
         with files.open_read(claimed.child(entry.name)) as source:
-            yield _copy_stream(source, target, name_of(entry), "")
+            yield _copy_stream(source, target, _meant_name(epoch, entry), "")
         if entry.name == packed:
             yield from _unpacked(target, name_of(entry), place, numbers)
+
+
+def _meant_name(epoch: Epoch, entry: Entry) -> str:
+    """The file's name; of one that is an epoch by itself, the name it stands for."""
+    name = name_of(entry)
+    return auto_name(name) or name if name == epoch.name else name
+
+
+def is_alone(epoch: Epoch) -> bool:
+    """Whether it is one file that was sent as an epoch by itself, as `users_auto.csv` is."""
+    own = auto_name(epoch.name)
+    return own is not None and [file.name for file in epoch.files.all()] == [own]
 
 
 def _unpacked(packed: Path, name: str, place: Path, numbers: Iterator[int]) -> Iterator[Copied]:
@@ -132,6 +227,31 @@ def _copy_stream(source: BinaryIO, target: Path, name: str, archive: str) -> Cop
     return Copied(int(target.name), name, archive, size, digest.hexdigest())
 
 
+def is_copied(epoch: Epoch) -> bool:
+    """Whether every private copy is still where it was put; whoever has replaced a disk has lost them."""
+    files = [(staged_file(file), file.size) for file in epoch.files.all()]
+    try:
+        return staged(epoch.pk, epoch.staging).is_dir() and all(place.stat().st_size == size for place, size in files)
+    except FileNotFoundError:
+        return False
+
+
+def copy_again(epoch: Epoch) -> str:
+    """Makes the private copies anew; the name of their directory. Each has to be what it was.
+
+    Raises FilesLost or NoRoom.
+    """
+    try:
+        attempt, copied = copy(epoch)
+    except NotThere as error:
+        raise FilesLost(FilesLost.about) from error
+    before = epoch.files.values_list("position", "name", "archive", "size", "sha256")
+    if {(one.number, one.name, one.archive, one.size, one.sha256) for one in copied} != set(before):
+        shutil.rmtree(staged(epoch.pk, attempt), ignore_errors=True)
+        raise FilesLost(FilesLost.about)
+    return attempt
+
+
 def copy_record(epoch: Epoch, prepared: tuple[str, tuple[Copied, ...]]) -> None:
     """Notes each copy with its digest; only what is noted here is ever read again."""
     attempt, copied = prepared
@@ -145,6 +265,8 @@ def copy_record(epoch: Epoch, prepared: tuple[str, tuple[Copied, ...]]) -> None:
             archive=one.archive,
             size=one.size,
             sha256=one.sha256,
+            encoding=one.encoding,
+            delimiter=one.delimiter,
         )
         for one in copied
     )
@@ -161,8 +283,14 @@ def staged_file(file: EpochFile) -> Path:
 
 
 def staged_open(file: EpochFile) -> BinaryIO:
-    """The private copy of one file, opened for reading."""
-    return staged_file(file).open("rb")
+    """The private copy of one file, opened for reading; as UTF-8 if it is known to be written otherwise."""
+    stream = staged_file(file).open("rb")
+    return as_utf_8(stream) if file.encoding else stream
+
+
+def staged_source(file: EpochFile) -> Source:
+    """The private copy of one file, as a check and a comparison read it."""
+    return Source(file.name, partial(staged_open, file), file.encoding, delimiter_of(file.delimiter))
 
 
 def clear(epoch_pk: int) -> None:
@@ -171,9 +299,19 @@ def clear(epoch_pk: int) -> None:
 
 
 def sweep() -> None:
-    """Removes the private copies of epochs that have ended: their worker died before it could."""
+    """Removes private copies that nobody will read: of epochs that have ended, and those of an attempt that was killed.
+
+    Their worker died before it could.
+    """
     if not settings.STAGING_DIR.is_dir():
         return
     numbers = [int(place.name) for place in settings.STAGING_DIR.iterdir() if place.name.isdecimal()]
     for pk in Epoch.objects.filter(pk__in=numbers, state__in=Epoch.ENDED).values_list("pk", flat=True):
         clear(pk)
+    # Once an attempt is on record another one is begun only if it is lost, by whoever works on it then.
+    copied = Epoch.objects.filter(pk__in=numbers).exclude(state__in=Epoch.ENDED).exclude(staging="")
+    copied = copied.exclude(district__lane__lease_until__gte=timezone.now())
+    for pk, attempt in copied.values_list("pk", "staging"):
+        for place in (settings.STAGING_DIR / str(pk)).glob("*"):
+            if place.name != attempt:
+                shutil.rmtree(place, ignore_errors=True)

@@ -7,15 +7,15 @@ import hashlib
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
 from django.conf import settings
-from django.db import connection
-from django.db.models import F, QuerySet
+from django.db import connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from accounts.core.roles import Role
@@ -24,28 +24,46 @@ from accounts.models import District, RetiredUsername, SftpAccount
 from accounts.notices import administrators_of, notice_send, staff_in
 from hosts import provision
 from hosts.core import paths
-from hosts.core.errors import HostError, NotThere, TooLarge
-from hosts.files import FileRead, HostFiles
+from hosts.core.errors import (
+    BadAnswer,
+    HostDown,
+    HostError,
+    NotEmpty,
+    NotSafe,
+    NotThere,
+    Refused,
+    TooLarge,
+)
+from hosts.files import EntryKind, FileRead, HostFiles
+from hosts.keyplace import KeyPlace, read_ours
 from hosts.models import Host
 
 from .core import authorized_keys
 from .core.drift import Asked, FoundLine, difference, digest_of
 from .models import FoundLine as FoundLineRow
 from .models import KeyFile, KeySet, LostKey, PropagationRun
+from .retrying import OF_THE_HOST, fail_noted
 from .selectors import is_known
+from .telling import Roster, Told, told_before
 from .wanted import Wanted, wanted
 
 logger = logging.getLogger(__name__)
 # Accounts under way together: enough to keep a line with a long round trip full, few enough to stay small.
 CHUNK = 1000
-# A host that is away is tried again after 15 s, 30 s, 1 min ... and at the latest with the hourly run.
-FIRST_PAUSE = timedelta(seconds=15)
-LONGEST_PAUSE = timedelta(hours=1)
 # No authorized_keys file of ours comes near this; what is larger is not ours.
 LARGEST_FILE = 4 * 1024 * 1024
 NOT_KEPT = "The host answered, but the file read back is not what was written. We try again."
+NOT_READABLE = (
+    "It was written, but the SFTP host cannot read it: it came to have another owner, group or permissions than a key "
+    "file must have. Our staff look at the directory of key files there."
+)
+DIRECTORY_THERE = "On the SFTP host a directory that is not empty stands in the key file's place. Our staff remove it."
+# What is met in a key file's place when there is nothing of ours in it to lose.
+_REPLACED = (NotThere, TooLarge, Refused, NotSafe)
+# In place of a lease that is over: the session with the host ended before all of its answers had come.
+BROKEN_OFF = "broken-off"
 # Whatever removes keys for these reasons was asked for by somebody, whichever keys they are.
-_ANY_KEY = {KeySet.Cause.ACCOUNT, KeySet.Cause.NETWORKS, KeySet.Cause.SETTLED, KeySet.Cause.DISABLED}
+_ANY_KEY = {KeySet.Cause.ACCOUNT, KeySet.Cause.NETWORKS, KeySet.Cause.SETTLED}
 
 
 class Outcome(Enum):
@@ -64,10 +82,39 @@ class ReadBackDiffers(HostError):
     retry = True
 
 
+class NotReadable(HostError):
+    """What was written has not the owner, group or mode that whoever serves sign-ins there needs."""
+
+    code = "not-readable"
+    retry = True
+
+
 class NewerOnHost(HostError):
     """The host has a set of keys that this database does not know: an older database was restored."""
 
     code = "newer-on-host"
+
+
+class Unexpected(HostError):
+    """A fault of ours, or something of a host's that nobody has thought of."""
+
+    code = "unexpected"
+    retry = True
+
+    @classmethod
+    def of(cls, error: Exception) -> "Unexpected":
+        """This for any error; of that only its kind is told: its text may hold anything."""
+        return cls(f"Something went wrong on our side ({type(error).__name__}). We try again.")
+
+
+# What was asked for last may be done all the same.
+_ANSWERS_MISSING = {error.code for error in (HostDown, BadAnswer, Unexpected)}
+
+
+class DirectoryThere(HostError):
+    """A directory with something in it stands where the key file should."""
+
+    code = "directory-there"
 
 
 class UnaskedRemoval(HostError):
@@ -101,11 +148,22 @@ class _Work:
 
     host: Host
     files: HostFiles
+    place: KeyPlace
+    roster: Roster
+    needs_home: bool
     token: str
     run: PropagationRun | None
-    todo: dict[int, Wanted]
+    # Files to be put there anew whatever is in them.
+    anew: set[int]
+    todo: dict[int, Wanted] = field(default_factory=dict)
     there: dict[int, FileRead] = field(default_factory=dict)
+    # Accounts with a file, or something else in its place, that nobody can read.
+    lost: set[int] = field(default_factory=set)
+    # Accounts that nobody can sign in to, whatever is in their file.
+    shut: dict[int, HostError] = field(default_factory=dict)
     pushes: dict[int, Push] = field(default_factory=dict)
+    # Files that another session, or this one, may still put in place although nobody waits for it any more.
+    late: set[int] = field(default_factory=set)
 
     def end(self, account_pk: int, push: Push) -> None:
         self.pushes[account_pk] = push
@@ -113,71 +171,147 @@ class _Work:
 
 
 def bring(
-    host: Host, files: HostFiles, file_pks: Iterable[int], *, run: PropagationRun | None = None, leave: Leave
+    host: Host,
+    files: HostFiles,
+    place: KeyPlace,
+    roster: Roster,
+    file_pks: Iterable[int],
+    *,
+    needs_home: bool,
+    run: PropagationRun | None = None,
+    leave: Leave,
+    anew: Collection[int] = (),
 ) -> Iterator[Push]:
-    """Brings these key files to their host, a chunk at a time. Files that another worker holds are passed over."""
+    """Brings these key files to their host, a chunk at a time. Files that another worker holds are passed over.
+
+    `needs_home`: they are the second of those that `by_haste` tells apart. One that does not stand as `place` says is
+    replaced even if its content is right; so are those in `anew`, which did not when they were looked at.
+    """
     pks = list(file_pks)
     for start in range(0, len(pks), CHUNK):
-        yield from _chunk(host, files, pks[start : start + CHUNK], run, leave)
+        token = secrets.token_hex(16)
+        work = _Work(host, files, place, roster, needs_home, token, run, set(anew))
+        yield from _chunk(work, pks[start : start + CHUNK], leave)
 
 
-def _chunk(host: Host, files: HostFiles, pks: list[int], run: PropagationRun | None, leave: Leave) -> list[Push]:
-    token = secrets.token_hex(16)
+def by_haste(file_pks: Iterable[int]) -> tuple[list[int], list[int]]:
+    """Files of accounts that have a home on their host under the name of today, or need none, and the others, for
+    which a helper there may have to be waited for."""
+    pks = list(file_pks)
+    renamed = RetiredUsername.objects.filter(cleared=None).values("account")
+    homeless = Q(has_home=False, account__host__kind=Host.Kind.OPENSSH)
+    homeless &= ~Q(account__district__state=District.State.CLOSED)
+    without = KeyFile.objects.filter(homeless | Q(account__in=renamed))
+    # Asked for by number, a thousand at a time: SQLite takes so many and no more.
+    slow: set[int] = set()
+    for start in range(0, len(pks), CHUNK):
+        slow.update(without.filter(pk__in=pks[start : start + CHUNK]).values_list("pk", flat=True))
+    return [pk for pk in pks if pk not in slow], [pk for pk in pks if pk in slow]
+
+
+def _chunk(work: _Work, pks: list[int], leave: Leave) -> list[Push]:
     until = timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
-    rows = KeyFile.objects.filter(pk__in=pks, account__host=host)
-    if (
-        not KeyFile.objects.filter(pk__in=rows.values("pk"))
-        .filter(free_to_take())
-        .update(lease_token=token, lease_until=until)
-    ):
+    # The host is compared here: asked for both at once, SQLite tries each number against every account of the host.
+    hosts = KeyFile.objects.filter(pk__in=pks).values_list("pk", "account__host_id")
+    here = [pk for pk, host_pk in hosts if host_pk == work.host.pk]
+    free = KeyFile.objects.filter(pk__in=here).filter(free_to_take())
+    taken = free.filter(lease_token="").update(lease_token=work.token, lease_until=until)
+    # Their last holder said that it broke off, or died.
+    work.late.update(free.exclude(lease_token="").values_list("pk", flat=True))
+    taken += free.filter(pk__in=work.late).update(lease_token=work.token, lease_until=until)
+    if not taken:
         return []
-    held = KeyFile.objects.filter(lease_token=token)
-    with lease_kept(held, token):
-        todo = {one.account_pk: one for one in wanted(held)}
-        work = _Work(host, files, token, run, todo)
+    held = KeyFile.objects.filter(lease_token=work.token)
+    with lease_kept(held, work.token), _broken_off_told(work, here):
+        work.todo = {one.account_pk: one for one in wanted(held)}
         try:
             _do(work, leave)
         except Exception as error:  # the log has it; whoever asked goes on with the others
             logger.exception("The key files of %s accounts could not be brought.", len(work.todo))
+            told = Unexpected.of(error)
             for account_pk in list(work.todo):
-                _fail(work, account_pk, "unexpected", _ours(error))
+                _fail(work, account_pk, told.code, told.message)
     return list(work.pushes.values())
 
 
+@contextmanager
+def _broken_off_told(work: _Work, file_pks: Collection[int]) -> Iterator[None]:
+    """Tells the next who takes them of files that may still come late, whatever is saved or answers until then."""
+    try:
+        yield
+    except BaseException:
+        work.late.update(file_pks)
+        raise
+    finally:
+        late = KeyFile.objects.filter(pk__in=work.late)
+        # Who took them over while we hung has looked too early.
+        late.exclude(lease_token=work.token).update(state=KeyFile.State.WAITING)
+        late.filter(lease_token=work.token).update(lease_token=BROKEN_OFF, lease_until=None)
+
+
 def _do(work: _Work, leave: Leave) -> None:
+    _call_off(work)
     _clear_retired_names(work)
     _read(work)
     _judge(work, leave)
     # Only now: the database may not even know an account's name any more, and a home under another would be in the way.
-    _make_homes(work)
+    _make_homes(work, leave)
+    _let_go(work)
     written = _write(work)
     _note(work, written)
 
 
-def _make_homes(work: _Work) -> None:
+def _call_off(work: _Work) -> None:
+    """Before anything is read: what a session that broke off had written whole, but not yet renamed, goes.
+
+    Its rename may be waiting in a host that stood still, and would put an older set over what we call done. Nobody
+    else writes these files now, and what that session had not begun it asks for no more.
+    """
+    late = [one for one in work.todo.values() if one.file_pk in work.late]
+    if not late:
+        return
+    names = {one.username for one in late}
+    renamed = RetiredUsername.objects.filter(account__in=[one.account_pk for one in late], cleared=None)
+    try:
+        work.files.call_off(paths.keys_directory(), names.union(renamed.values_list("username", flat=True)))
+    except HostError as error:
+        for one in late:
+            _fail(work, one.account_pk, error.code, error.message)
+    else:
+        work.late.clear()
+
+
+def _let_go(work: _Work) -> None:
+    """Leaves to its new holder what another took over while we hung: what we know of it may be an older set."""
+    held = set(KeyFile.objects.filter(lease_token=work.token).values_list("account_id", flat=True))
+    for account_pk in work.todo.keys() - held:
+        del work.todo[account_pk]
+        work.pushes.pop(account_pk, None)
+
+
+def _make_homes(work: _Work, leave: Leave) -> None:
     """Whoever has no home yet gets one. On a machine of its own its helper makes them, from a list of all accounts."""
+    if not work.todo:  # all have failed or wait: perhaps on a helper that is silent
+        return
     if work.host.kind == Host.Kind.EMBEDDED:
         for one in list(work.todo.values()):
             with _failing_alone(work, one.account_pk):
                 provision.home_make(work.files, paths.username(one.username))
         return
-    refused: dict[str, HostError] = {}
-    try:
-        refused = provision.accounts_tell(work.files, work.host, _wished(work.host))
-    except HostError as error:
-        logger.warning("The accounts of host %s were not made: %s", work.host.pk, error.code)
-        # Those that were there before have their homes.
-        refused = {one.username: error for one in work.todo.values() if not one.known.version}
+    # What is to be taken out of a file that is there waits for no helper.
+    _heed(work, work.roster.settle(may_drop=leave.unasked > 0) if work.needs_home else told_before(work.host))
+
+
+def _heed(work: _Work, told: Told) -> None:
     for one in list(work.todo.values()):
-        if (why := refused.get(one.username)) is not None:
+        if one.known.version and one.username in told.refused:
+            logger.error("Host %s does not keep account %s in its list.", work.host.pk, one.account_pk)
+        if (why := told.stands_in_the_way(one.username, has_home=one.has_home)) is None:
+            continue
+        if one.known.version:  # a key may have to go
+            work.shut[one.account_pk] = why
+        else:
             _fail(work, one.account_pk, why.code, why.message)
-
-
-def _wished(host: Host) -> list[tuple[paths.Username, int]]:
-    """The accounts a host should have, each with its user number there."""
-    accounts = SftpAccount.objects.filter(host=host).exclude(district__state=District.State.CLOSED)
-    rows = accounts.order_by("pk").values_list("username", "pk")
-    return [(paths.username(name), settings.FIRST_USER_NUMBER + pk) for name, pk in rows]
 
 
 @contextmanager
@@ -189,15 +323,13 @@ def _failing_alone(work: _Work, account_pk: int) -> Iterator[None]:
         _fail(work, account_pk, error.code, error.message)
     except Exception as error:  # the log has it
         logger.exception("The key file of account %s could not be made.", account_pk)
-        _fail(work, account_pk, "unexpected", _ours(error))
-
-
-def _ours(error: Exception) -> str:
-    return f"Something went wrong on our side ({type(error).__name__}). We try again."
+        told = Unexpected.of(error)
+        _fail(work, account_pk, told.code, told.message)
 
 
 def _clear_retired_names(work: _Work) -> None:
-    """Renamed accounts: the old name's keys go first, then its home takes the new name."""
+    """Renamed accounts: the old name's keys go first, then its home takes the new name. Once a helper is silent, none
+    of the others waits for it."""
     # Renamed after we read the account: the name we know it by is retired by now, and the next push clears it.
     for retired in RetiredUsername.objects.filter(account__in=list(work.todo), cleared=None):
         one = work.todo.get(retired.account_id)
@@ -205,37 +337,69 @@ def _clear_retired_names(work: _Work) -> None:
             with _failing_alone(work, one.account_pk):
                 # What stands under the name of today says more than what was left under an old one.
                 own = paths.key_file(paths.username(one.username))
-                with suppress(NotThere, TooLarge):
-                    _look_for_newer(work.files, own, one, work.files.read(own, LARGEST_FILE))
+                _look_for_newer(work.files, own, one, _content(work.files, own))
                 _closed(work.files, paths.key_file(paths.username(retired.username)), one)
-                provision.home_rename(work.files, paths.username(retired.username), paths.username(one.username))
+                old, new = paths.username(retired.username), paths.username(one.username)
+                work.roster.rename(old, new, one.account_pk)
                 RetiredUsername.objects.filter(pk=retired.pk).update(cleared=timezone.now())
 
 
 def _closed(files: HostFiles, path: paths.HostPath, one: Wanted) -> None:
     """Leaves no key under a name, but our stamp: a database from before the rename must not find the place empty."""
-    with suppress(NotThere):
-        _look_for_newer(files, path, one, files.read(path, LARGEST_FILE))
+    _look_for_newer(files, path, one, _content(files, path))
     files.make_directory(paths.keys_directory())
+    _clear_place(files, path)
     _written(files, path, one.content.partition(b"\n")[0] + b"\n")
+
+
+def _content(files: HostFiles, path: paths.HostPath) -> bytes:
+    """What stands at a key file's place; empty if there is nothing that says which set it is."""
+    ((_, found),) = read_ours(files, [path], LARGEST_FILE)
+    if isinstance(found, FileRead):
+        return found.content
+    if not isinstance(found, _REPLACED):
+        raise found
+    return b""
 
 
 def _read(work: _Work) -> None:
     by_path = {paths.key_file(paths.username(one.username)): one for one in work.todo.values()}
-    for path, found in work.files.read_many(by_path, LARGEST_FILE):
+    for path, found in read_ours(work.files, by_path, LARGEST_FILE):
         one = by_path[path]
         if isinstance(found, FileRead):
             work.there[one.account_pk] = found
+            if not work.place.is_sound(found):
+                work.anew.add(one.file_pk)
+        elif isinstance(found, Refused):
+            work.lost.add(one.account_pk)
+        elif isinstance(found, NotSafe):
+            with _failing_alone(work, one.account_pk):
+                _clear_place(work.files, path)
+                work.lost.add(one.account_pk)
         elif not isinstance(found, (NotThere, TooLarge)):  # a file that no account of ours can have is replaced
-            _fail(work, one.account_pk, found.code, found.message)
+            _fail(work, one.account_pk, found.code, found.message, may_come_late=False)
+
+
+def _clear_place(files: HostFiles, path: paths.HostPath) -> None:
+    """Makes way for a file of ours: a link or a FIFO is replaced by it, a directory is not."""
+    entry = files.stat(path)
+    if entry is not None and entry.kind is EntryKind.DIRECTORY:
+        try:
+            files.remove(path)
+        except NotEmpty:
+            raise DirectoryThere(DIRECTORY_THERE) from None
 
 
 def _judge(work: _Work, leave: Leave) -> None:
     """Ends what is right already or must wait, and takes what is foreign into quarantine."""
+    # To an older set the keys of a newer one are foreign.
+    _let_go(work)
     asked = asked_since(work.todo.values())
     kept: list[FoundLineRow] = []
     for one in list(work.todo.values()):
         there = work.there.get(one.account_pk)
+        if one.account_pk in work.lost or (there and there.content == one.content and one.file_pk in work.anew):
+            work.pushes[one.account_pk] = Push(one.account_pk, Outcome.WRITTEN, drifted=True)
         if there is None or there.content == one.content:
             continue
         found = difference(there.content, one.content, one.known, asked.get(one.account_pk, Asked()))
@@ -250,7 +414,10 @@ def _judge(work: _Work, leave: Leave) -> None:
             kept += found_rows(work.host, one.account_pk, one.username, found.foreign)
             _tell_found(work.host, one.account_pk, found.foreign)
         work.pushes[one.account_pk] = Push(
-            one.account_pk, Outcome.WRITTEN, drifted=found.drifted, removed=len(found.removed)
+            one.account_pk,
+            Outcome.WRITTEN,
+            drifted=found.drifted or one.file_pk in work.anew,
+            removed=len(found.removed),
         )
     FoundLineRow.objects.bulk_create(kept, ignore_conflicts=True)
 
@@ -281,23 +448,30 @@ def found_rows(host: Host, account_pk: int | None, username: str, lines: Iterabl
 
 
 def asked_since(files: Iterable[Wanted]) -> dict[int, Asked]:
-    """By account what was asked for since the set its host has."""
-    known = {one.account_pk: one.known.version for one in files}
-    sets = KeySet.objects.filter(account__in=known, version__gt=F("account__key_file__host_version")).values_list(
-        "account_id", "version", "cause", "removed", "changed"
-    )
+    """By account what was asked for since the set its host had when the files were looked up: another worker may have
+    brought a newer one since. Of at most some thousand accounts at once."""
+    known = [(one.account_pk, one.known.version) for one in files]
+    if not known:
+        return {}
+    rows = ", ".join(["(%s, %s)"] * len(known))
+    sets = KeySet.objects.raw(_SETS_SINCE.format(rows=rows), [number for pair in known for number in pair])
     prints: dict[int, set[str]] = {}
     everything: set[int] = set()
-    for account_pk, version, cause, removed, changed in sets:
-        if version <= known[account_pk]:
-            continue
-        if cause in _ANY_KEY:
-            everything.add(account_pk)
-        prints.setdefault(account_pk, set()).update(fact["fingerprint"] for fact in (*removed, *changed))
+    for one in sets:
+        if one.cause in _ANY_KEY:
+            everything.add(one.account_id)
+        prints.setdefault(one.account_id, set()).update(fact["fingerprint"] for fact in (*one.removed, *one.changed))
     return {
         account_pk: Asked(frozenset(prints.get(account_pk, ())), account_pk in everything)
         for account_pk in prints.keys() | everything
     }
+
+
+# By account and version, as the index has them: of a long history only what is new is read.
+_SETS_SINCE = """
+WITH seen (account_id, version) AS (VALUES {rows})
+SELECT sets.id, sets.account_id, sets.cause, sets.removed, sets.changed
+FROM seen JOIN keys_keyset AS sets ON sets.account_id = seen.account_id AND sets.version > seen.version"""
 
 
 def _look_for_newer(files: HostFiles, path: paths.HostPath, one: Wanted, there: bytes) -> None:
@@ -339,14 +513,17 @@ def _write(work: _Work) -> dict[int, FileRead]:
     right = {
         pk: work.there[pk]
         for pk, one in work.todo.items()
-        if pk in work.there and work.there[pk].content == one.content
+        if pk in work.there and work.there[pk].content == one.content and one.file_pk not in work.anew
     }
     differing = {paths.key_file(paths.username(one.username)): one for pk, one in work.todo.items() if pk not in right}
     # Read back as they come, while the host is still at others.
     for path, found in work.files.read_many(_written_well(work, differing), LARGEST_FILE):
         one = differing[path]
         if isinstance(found, FileRead) and found.content == one.content:
-            right[one.account_pk] = found
+            if work.place.is_sound(found):
+                right[one.account_pk] = found
+            else:
+                _fail(work, one.account_pk, NotReadable.code, NOT_READABLE)
         elif isinstance(found, HostError) and not isinstance(found, (NotThere, TooLarge)):
             _fail(work, one.account_pk, found.code, found.message)
         else:
@@ -365,10 +542,15 @@ def _written_well(work: _Work, differing: Mapping[paths.HostPath, Wanted]) -> It
 def _note(work: _Work, right: dict[int, FileRead]) -> None:
     now = timezone.now()
     written = [one for pk, one in work.todo.items() if pk in right and right[pk] is not work.there.get(pk)]
-    note_read(
-        work.token, [(one, right[one.account_pk]) for one in work.todo.values()], {w.file_pk for w in written}, now
-    )
-    sets_on_host([one for one in work.todo.values() if one.version != one.known.version], work.run, now)
+    read = [(one, right[one.account_pk]) for one in work.todo.values()]
+    # A file that is on the host has its set there, or neither is noted and all is done once more.
+    with transaction.atomic():
+        note_read(work.token, read, {one.file_pk for one in written}, now, shut=work.shut)
+        new = [one for one in work.todo.values() if not one.on_host or one.version != one.known.version]
+        sets_on_host([one for one in new if one.account_pk not in work.shut], work.run, now)
+        for pk, why in work.shut.items():
+            if pk in work.todo:
+                _fail(work, pk, why.code, why.message)
     # We hung, and another wrote before us: ours may be the older set, so the file is brought once more.
     lost = KeyFile.objects.filter(pk__in=[one.file_pk for one in written]).exclude(lease_token=work.token)
     lost.update(state=KeyFile.State.WAITING)
@@ -377,16 +559,28 @@ def _note(work: _Work, right: dict[int, FileRead]) -> None:
         work.pushes[pk] = work.pushes.get(pk) or Push(pk, plain)
 
 
-def note_read(token: str | None, read: Iterable[tuple[Wanted, FileRead]], written: set[int], now: datetime) -> None:
-    """Notes what was read back: where this lease still holds, or without one where nothing was noted since."""
+def note_read(
+    token: str | None,
+    read: Iterable[tuple[Wanted, FileRead]],
+    written: set[int],
+    now: datetime,
+    *,
+    shut: Collection[int] = (),
+) -> None:
+    """Notes what was read back: where this lease still holds, or without one where nothing was noted since.
+
+    To accounts in `shut` nobody can sign in: how far they have got, and how often that was tried, stays.
+    """
     moment = connection.ops.adapt_datetimefield_value(now)
     rows = []
     for one, found in read:
         is_new = one.file_pk in written or one.version != one.known.version
+        is_shut = one.account_pk in shut
         rows.append(
             (
                 *(one.version, digest_of(found.content), found.size, found.modified, moment, is_new, moment),
-                *(one.version, one.version, one.file_pk, token if token is not None else one.known.digest),
+                *(one.version, is_shut, one.version, is_shut),
+                *(one.file_pk, token if token is not None else one.known.digest),
             )
         )
     condition = "lease_token = %s" if token is not None else "digest = %s"
@@ -396,8 +590,8 @@ def note_read(token: str | None, read: Iterable[tuple[Wanted, FileRead]], writte
 _NOTE = """
 UPDATE keys_keyfile SET host_version = %s, digest = %s, host_size = %s, host_modified = %s, read_at = %s,
     on_host_since = CASE WHEN %s OR on_host_since IS NULL THEN %s ELSE on_host_since END,
-    found = CASE WHEN version = %s THEN NULL ELSE found END, tries = 0, next_try = NULL, code = '', reason = '',
-    state = CASE WHEN version = %s THEN 'on_host' ELSE state END
+    found = CASE WHEN version = %s THEN NULL ELSE found END, tries = CASE WHEN %s THEN tries ELSE 0 END,
+    next_try = NULL, code = '', reason = '', state = CASE WHEN version = %s AND NOT %s THEN 'on_host' ELSE state END
 WHERE id = %s AND {condition}"""
 
 
@@ -417,29 +611,21 @@ def sets_on_host(files: Iterable[Wanted], run: PropagationRun | None, now: datet
     )
 
 
-def _fail(work: _Work, account_pk: int, code: str, reason: str, *, held: bool = False) -> None:
+def _fail(
+    work: _Work, account_pk: int, code: str, reason: str, *, held: bool = False, may_come_late: bool = True
+) -> None:
     one = work.todo[account_pk]
+    if may_come_late and code in _ANSWERS_MISSING:
+        work.late.add(one.file_pk)
     logger.warning("The key file of account %s was not brought to its host: %s", account_pk, code)
     files = KeyFile.objects.filter(pk=one.file_pk, lease_token=work.token, version=one.version)
     fail_noted(files, code, reason, again=not held)
     work.end(account_pk, Push(account_pk, Outcome.HELD if held else Outcome.FAILED, code, reason[:400]))
 
 
-def pause_after(tries: int) -> timedelta:
-    """How long to wait before the next try, after so many that failed."""
-    return min(FIRST_PAUSE * 2 ** min(tries, 10), LONGEST_PAUSE)
-
-
-def fail_noted(files: QuerySet[KeyFile], code: str, reason: str, *, again: bool = True) -> None:
-    """Notes why these files could not be brought, and when they are tried again: ever later, or with a run only."""
-    for tries in files.values_list("tries", flat=True).distinct().order_by():
-        files.filter(tries=tries).exclude(state=KeyFile.State.FAILED, tries=tries + 1).update(
-            state=KeyFile.State.FAILED,
-            tries=tries + 1,
-            next_try=timezone.now() + pause_after(tries) if again else None,
-            code=code,
-            reason=reason[:400],
-        )
+def got_through(pushes: Iterable[Push]) -> bool:
+    """Whether the host did its part: none of these failed for what keeps out all accounts alike."""
+    return not any(push.code in OF_THE_HOST for push in pushes)
 
 
 def tally(pushes: Iterable[Push]) -> Counter[str]:

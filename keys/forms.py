@@ -17,6 +17,7 @@ _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 PLAIN_NAME = re.compile(r"[A-Za-z0-9]+(?:[ ._-][A-Za-z0-9]+)*")
 FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}(?![A-Za-z0-9+/])")
+SYSTEM_USER = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 NO_FINGERPRINT = "There is no fingerprint in this. It begins with SHA256:."
 REASON_WANTED = "Say why. The district reads it."
 
@@ -216,6 +217,36 @@ class AllowForm(CarefulForm):
     )
 
 
+class HostReasonForm(CarefulForm):
+    """Why something is done to a host that stops the portal from using it as it did."""
+
+    reason = forms.CharField(
+        max_length=400,
+        label="Reason",
+        help_text="It is kept in the audit log.",
+        error_messages={"required": "Say why."},
+    )
+
+
+class HostRemoveForm(HostReasonForm):
+    """That a host is to go: its name typed as it stands."""
+
+    typed = forms.CharField(max_length=60, error_messages={"required": "Type the name of the host."})
+
+    def __init__(self, *args: Any, name: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.wanted = name
+        self.fields["typed"].label = f"Type {name} to confirm"
+        self.fields["typed"].widget = _plain_text()
+
+    def clean_typed(self) -> str:
+        """Refuses any other name."""
+        typed = str(self.cleaned_data["typed"])
+        if typed != self.wanted:
+            raise forms.ValidationError(f"This is not its name. Type {self.wanted} exactly as it stands here.")
+        return typed
+
+
 def _plain_text() -> forms.TextInput:
     return forms.TextInput(attrs={"autocapitalize": "none", "spellcheck": "false", "autocomplete": "off"})
 
@@ -246,6 +277,26 @@ class HostAddressForm(CarefulForm):
             if not HOST_NAME.fullmatch(address):
                 raise forms.ValidationError("Type only the name or the IP address: upload.example.com.") from None
         return address
+
+
+class HostEditForm(HostAddressForm):
+    """Where a host is reached, and as whom the portal signs in there."""
+
+    username = forms.CharField(
+        max_length=32,
+        label="The portal’s user name there",
+        help_text="The installer makes it: sftp-portal. Change it only if you have changed it on the machine.",
+        widget=_plain_text(),
+    )
+
+    def clean_username(self) -> str:
+        """Refuses what can be no user name of a system, and root, whom the portal must never be."""
+        username = str(self.cleaned_data["username"])
+        if not SYSTEM_USER.fullmatch(username):
+            raise forms.ValidationError("Use small letters, digits, hyphens and underscores; begin with a letter.")
+        if username == "root":
+            raise forms.ValidationError("The portal never signs in as root. Type the name of its own account there.")
+        return username
 
 
 class HostForm(HostAddressForm):
@@ -307,4 +358,9 @@ class ScheduleForm(forms.Form):
         choices=[(n, "once an hour" if n == 60 else f"every {n} minutes") for n in HOURLY_CHOICES],
         label="All accounts",
         help_text="Never less often than hourly: that is what districts are promised.",
+        error_messages={
+            "required": "Choose how often.",
+            "invalid_choice": "That is not one of the choices. All accounts are gone through at least once an hour, "
+            "because districts are promised that.",
+        },
     )

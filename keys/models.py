@@ -97,6 +97,8 @@ class KeyFile(Leased):
     found = models.JSONField(null=True, blank=True)
     forgiven_token = models.CharField(max_length=32, blank=True)
     host_version = models.PositiveIntegerField(default=0)
+    # Whether the host, one of its own, has said that it has the account: line and home.
+    has_home = models.BooleanField(default=False)
     on_host_since = models.DateTimeField(null=True, blank=True)
     digest = models.CharField(max_length=64, blank=True, help_text="SHA-256 of what was last read back.")
     # What a listing tells of that file: as long as it says the same, nobody has touched it.
@@ -160,6 +162,18 @@ class KeySet(models.Model):
     def is_by_people(self) -> bool:
         """Whether it tells of keys, as opposed to the account's name or state."""
         return self.cause != self.Cause.ACCOUNT
+
+    def brings(self, fingerprint: str) -> bool:
+        """Whether with this set the key came to the host, alone or with all others of the account."""
+        if self.cause == self.Cause.ACCOUNT:
+            return True
+        facts = self.added + (self.changed if self.cause == self.Cause.ENABLED else [])
+        return any(fact["fingerprint"] == fingerprint for fact in facts)
+
+    def disables(self, fingerprint: str) -> bool:
+        """Whether with this set the key went off the host, to stay here switched off."""
+        is_meant = self.cause == self.Cause.DISABLED
+        return is_meant and any(fact["fingerprint"] == fingerprint for fact in self.changed)
 
 
 class LostKey(models.Model):

@@ -9,13 +9,15 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from accounts.models import SftpAccount
-from hosts.models import Host
+from hosts.models import DamagedHome, Host
 
 from .bringing import NewerOnHost, UnaskedRemoval
 from .core.plot import DAYS, Day, days_of, share
 from .models import FoundLine, HostRun, KeyFile, KeySet, PropagationRun
 
 LATELY = timedelta(days=7)
+# A run of another cause looks at some accounts only, or perhaps at some hosts only.
+FULL_CAUSES = (PropagationRun.Cause.HOURLY, PropagationRun.Cause.NOW, PropagationRun.Cause.START)
 # What waits for a person's decision is told by itself, apart from what is merely tried again.
 HELD_CODES = (NewerOnHost.code, UnaskedRemoval.code)
 
@@ -67,14 +69,17 @@ def held_files() -> QuerySet[KeyFile]:
 
 
 def hosts_counted() -> QuerySet[Host]:
-    """Hosts with `account_count`, how many of these are not `on_host` (`waiting_count`), and `drifted_count` lately."""
+    """Hosts with `account_count`, how many of these are not `on_host` (`waiting_count`), how many have a damaged home
+    there (`damaged_count`), and `drifted_count` lately."""
     since = timezone.now() - LATELY
     accounts = SftpAccount.objects.filter(host=OuterRef("pk")).order_by().values("host")
     waiting = KeyFile.objects.filter(account__host=OuterRef("pk")).exclude(state=KeyFile.State.ON_HOST)
     parts = HostRun.objects.filter(host=OuterRef("pk"), started__gte=since).order_by().values("host")
-    return Host.objects.annotate(
+    damaged = DamagedHome.objects.filter(host=OuterRef("pk")).order_by().values("host")
+    return Host.objects.select_related("accounts_told").annotate(
         account_count=_number(accounts.annotate(number=Count("pk"))),
         waiting_count=_number(waiting.order_by().values("account__host").annotate(number=Count("pk"))),
+        damaged_count=_number(damaged.annotate(number=Count("pk"))),
         drifted_count=_number(parts.annotate(number=Sum("drifted"))),
     )
 
@@ -87,16 +92,36 @@ def stopped_parts() -> QuerySet[HostRun]:
     """The parts that wait for a decision: of each host the last that came to an end of its own, if that was a stop."""
     ended = (HostRun.State.DONE, HostRun.State.STOPPED)
     later = HostRun.objects.filter(host=OuterRef("host"), state__in=ended, finished__gt=OuterRef("finished"))
-    stopped = HostRun.objects.filter(state=HostRun.State.STOPPED, allowed=None)
+    stopped = HostRun.objects.filter(state=HostRun.State.STOPPED, allowed=None, host__removed=None)
     return stopped.exclude(Exists(later)).select_related("host")
 
 
+def full_runs() -> QuerySet[PropagationRun]:
+    """Runs over all accounts of all hosts."""
+    return runs_marked().filter(cause__in=FULL_CAUSES)
+
+
+def hosts_not_looked_through() -> list[Host]:
+    """Hosts with accounts whose last part failed, each with `looked_through`: when one last came to its end.
+
+    What is known of their accounts is as old as that, but for those that were saved and brought since.
+    """
+    ended = HostRun.objects.filter(host=OuterRef("pk"), state__in=HostRun.ENDED).order_by("-finished", "-pk")
+    whole = ended.exclude(state=HostRun.State.FAILED)
+    hosts = Host.objects.filter(accounts__isnull=False).distinct()
+    hosts = hosts.annotate(last_part=Subquery(ended.values("state")[:1]))
+    hosts = hosts.annotate(looked_through=Subquery(whole.values("finished")[:1]))
+    return list(hosts.filter(last_part=HostRun.State.FAILED))
+
+
 def runs_marked() -> QuerySet[PropagationRun]:
-    """Runs, each with whether one of its parts stopped (`has_stopped`) or failed as a whole (`has_failed`)."""
+    """Runs, each with whether one of its parts stopped (`has_stopped`) or failed as a whole (`has_failed`), or
+    tells of something else to look at (`has_told`)."""
     parts = HostRun.objects.filter(run=OuterRef("pk"))
     return PropagationRun.objects.select_related("asked_by").annotate(
         has_stopped=Exists(parts.filter(state=HostRun.State.STOPPED)),
         has_failed=Exists(parts.filter(state=HostRun.State.FAILED)),
+        has_told=Exists(parts.exclude(code="")),
     )
 
 

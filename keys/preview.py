@@ -7,7 +7,7 @@ from itertools import islice
 
 from hosts.connect import connected
 from hosts.core import paths
-from hosts.core.errors import HostError, NotThere, TooLarge
+from hosts.core.errors import HostError, NotSafe, NotThere, Refused, TooLarge
 from hosts.files import FileRead
 from hosts.models import Host
 
@@ -17,6 +17,8 @@ from .models import KeyFile
 from .wanted import Wanted, wanted
 
 READ_AT_ONCE = 1000
+# As diff says it.
+NO_NEWLINE = "\\ No newline at end of file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +45,21 @@ def previews(host: Host, username: str | None = None) -> Iterator[Preview]:
 
 
 def _preview(host: Host, one: Wanted, found: FileRead | HostError) -> Preview:
-    if isinstance(found, HostError) and not isinstance(found, NotThere | TooLarge):
+    if isinstance(found, HostError) and not isinstance(found, NotThere | TooLarge | Refused | NotSafe):
         return Preview(one.username, code=found.code, reason=found.message)
     content = found.content if isinstance(found, FileRead) else b""
     lines = difflib.unified_diff(
-        shown_lines(content),
-        shown_lines(one.content),
+        _lines(content),
+        _lines(one.content),
         f"{host.name}:{one.username}",
         f"portal:{one.username}",
         lineterm="",
         n=1,
     )
     return Preview(one.username, "\n".join(lines))
+
+
+def _lines(content: bytes) -> list[str]:
+    """The lines as they are shown; a last one that is cut off is not the same as one that is whole."""
+    lines = shown_lines(content)
+    return lines if not content or content.endswith(b"\n") else [*lines[:-1], f"{lines[-1]}\n{NO_NEWLINE}"]

@@ -1,7 +1,7 @@
 """What the pages read of keys: the set an account has, how far it has got, and when the next hourly run comes."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_network
@@ -9,18 +9,19 @@ from typing import Any
 
 from celery.schedules import ParseException
 from django.conf import settings
-from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, Min, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
 from accounts.models import District, RetiredUsername, SftpAccount
-from hosts.models import SignIn
+from hosts.models import DamagedHome, SignIn
 
 from .core.authorized_keys import Stamp
 from .core.errors import KeyProblem
 from .core.publickey import PublicKey
 from .core.restrictions import Network
 from .models import AccountKey, KeyFile, KeySet, LostKey, PropagationRun, SharedKeyRequest
+from .refusals import MOST_SETS, Offered, offered_by
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +35,14 @@ GRACE = timedelta(minutes=2)
 class KeyCard:
     """One key as the page shows it; times are None until it came to the host, or was used.
 
-    `value` is None for a stored row that is no longer a valid key.
+    `value` is None for a stored row that is no longer a valid key. `on_host`: since when the host has the last set that
+    brought it, be it its own, or that of the account's name or state; `off_host`: the same of the one that disabled it.
     """
 
     key: AccountKey
     value: PublicKey | None
     on_host: datetime | None
+    off_host: datetime | None
     first_sign_in: datetime | None
     last_sign_in: datetime | None
     last_address: str
@@ -47,11 +50,15 @@ class KeyCard:
 
 @dataclass(frozen=True, slots=True)
 class SignInState:
-    """What the host has told of this account: first good sign-in, last good one, last refused one."""
+    """What the host has told of this account: first good sign-in, last good one, last refused one.
+
+    `offered` is what we know of the key that was refused, if that is why.
+    """
 
     first: SignIn | None
     last: SignIn | None
     refused: SignIn | None
+    offered: Offered | None = None
 
 
 def keys_of(account: SftpAccount) -> QuerySet[AccountKey]:
@@ -94,32 +101,41 @@ def _held(account: SftpAccount, username: str, until: datetime | None) -> Q:
     others = RetiredUsername.objects.filter(username=username, cleared__isnull=False).exclude(account=account)
     if until is not None:
         others = others.filter(cleared__lt=until)
-    since = others.aggregate(since=Max("cleared"))["since"]
-    held = Q(username=username)
-    held &= Q(at__lte=until) if until is not None else Q()
-    return held & Q(at__gt=since) if since is not None else held
+    held = Q(username=username) & ~Q(Exists(others.filter(cleared__gte=OuterRef("at"))))
+    return held & Q(at__lte=until) if until is not None else held
 
 
 def cards(account: SftpAccount) -> tuple[KeyCard, ...]:
     """Every key of the account with its sign-ins, in the order of the box."""
     good = sign_ins_of(account).filter(accepted=True, fingerprint=OuterRef("fingerprint"))
-    sets = KeySet.objects.filter(account=account, at__gte=OuterRef("added")).order_by("version")
     keys = keys_of(account).select_related("replaces").prefetch_related("replaced_by")
     keys = keys.annotate(
-        on_host=Subquery(sets.values("on_host")[:1]),
         first_sign_in=Subquery(good.order_by("at", "pk").values("at")[:1]),
         last_sign_in=Subquery(good.values("at")[:1]),
         last_address=Subquery(good.values("address")[:1]),
     )
-    return tuple(map(_card, keys))
+    rows = list(keys)
+    sets = list(account.key_sets.order_by("-version")[:MOST_SETS]) if rows else []
+    return tuple(_card(key, sets) for key in rows)
 
 
-def _card(key: Any) -> KeyCard:
+def _card(key: Any, sets: Sequence[KeySet]) -> KeyCard:
+    """`sets`: of the account, newest first."""
     try:
         value = key.value()
     except KeyProblem:
         value = None
-    return KeyCard(key, value, key.on_host, key.first_sign_in, key.last_sign_in, key.last_address or "")
+    brought = next((made.on_host for made in sets if made.brings(key.fingerprint)), None)
+    gone = next((made.on_host for made in sets if made.disables(key.fingerprint)), None)
+    return KeyCard(key, value, brought, gone, key.first_sign_in, key.last_sign_in, key.last_address or "")
+
+
+def is_shut_off(account: SftpAccount) -> bool:
+    """Whether its district is suspended or closed, and the host has heard of it: no key of it is there any more."""
+    if account.district.state == District.State.ACTIVE:
+        return False
+    newest = account.key_sets.filter(cause=KeySet.Cause.ACCOUNT).first()
+    return newest is not None and newest.on_host is not None
 
 
 def changes_of(account: SftpAccount) -> QuerySet[KeySet]:
@@ -175,6 +191,12 @@ def keys_of_type(algorithm: str) -> QuerySet[AccountKey]:
     return keys.select_related("account__district").order_by("account__district__name", "position")
 
 
+def is_upload_blocked(account: SftpAccount) -> bool:
+    """Whether the account's home on its host is damaged so that nothing can be uploaded, as the host told last."""
+    homes = account.host.damaged_homes.filter(username=account.username)
+    return homes.filter(code=DamagedHome.UPLOAD_BLOCKED).exists()
+
+
 def sign_in_state(account: SftpAccount) -> SignInState:
     """First and last good sign-in, and the last refused one if it came after the last good one."""
     events = sign_ins_of(account)
@@ -183,7 +205,8 @@ def sign_in_state(account: SftpAccount) -> SignInState:
     refused = events.filter(accepted=False).first()
     if refused and last and refused.at < last.at:
         refused = None
-    return SignInState(good.order_by("at", "pk").first(), last, refused)
+    offered = offered_by(account, refused) if refused else None
+    return SignInState(good.order_by("at", "pk").first(), last, refused, offered)
 
 
 def next_hourly_run(now: datetime | None = None) -> datetime:
@@ -216,7 +239,9 @@ def left_behind() -> QuerySet[KeyFile]:
 
 def is_overdue() -> bool:
     """Whether no run over all accounts was begun for more than an hour, whatever the schedule says."""
-    full = PropagationRun.objects.exclude(cause=PropagationRun.Cause.SAVED).first()
+    # The command's runs may be over one host or one account, the sweep's are over what was left behind.
+    causes = (PropagationRun.Cause.HOURLY, PropagationRun.Cause.NOW, PropagationRun.Cause.START)
+    full = PropagationRun.objects.filter(cause__in=causes).first()
     since = full.asked if full else KeyFile.objects.aggregate(first=Min("wanted"))["first"]
     return since is not None and since < timezone.now() - HOUR - GRACE
 

@@ -1,16 +1,18 @@
 """One careful try to reach a host, told step by step: for ops who set one up, or look why it is away."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
 from django.utils import timezone
 
-from hosts import helper
-from hosts.connect import Times, connected
+from hosts import condition, helper
+from hosts.connect import Times, connected, host_answered
 from hosts.core import paths
 from hosts.core.errors import HostError, HostKeyChanged, HostKeyUnknown, HostStopped, NotThere, SignInRefused
 from hosts.files import EntryKind, HostFiles
+from hosts.keyplace import key_place
 from hosts.models import Host
 
 # A person waits for it, in seconds.
@@ -52,6 +54,15 @@ class Trial:
         """Each step in words, with how it went: done, failed or open."""
         return tuple((step.value, self._word(step)) for step in Step)
 
+    @property
+    def clock(self) -> str:
+        """What is wrong with the machine's clock; empty if nothing is."""
+        if self.about is None or not condition.is_clock_off(self.about):
+            return ""
+        off = self.about.clock_off or 0
+        minutes, way = round(abs(off) / 60), "ahead of" if off > 0 else "behind"
+        return f"The machine’s clock is {minutes:,} minute{'' if minutes == 1 else 's'} {way} the portal’s."
+
     def _word(self, step: Step) -> str:
         if step in self.done:
             return "done"
@@ -70,17 +81,34 @@ def host_try(host: Host) -> Trial:
             _look_for_keys(files)
             reached = 4
             about = helper.about(files)
+            # The helper has looked after them just now, and tells whose group they must have.
+            host.keys_group, reached = about.keys_group, 3
+            key_place(host, files)
     except HostError as error:
         return _failed(host, reached, error)
-    rows = Host.objects.filter(pk=host.pk)
+    host_answered(host)
+    # With a key that was replaced meanwhile nothing would be reached any more.
+    rows = Host.objects.filter(pk=host.pk, client_key_public=host.client_key_public)
     rows.update(last_ok=timezone.now(), tries=0, next_try=None, reason="")
+    condition.condition_note(host.pk, about)
     return Trial(timezone.now(), tuple(Step), about=about)
 
 
 def _look_for_keys(files: HostFiles) -> None:
+    if _has_keys(files):
+        return
+    with suppress(HostError):  # it makes the directory before it answers
+        helper.about(files)
+    if not _has_keys(files):
+        raise NotThere(
+            "The directory “keys” is missing there, and the helper has not made it. Look whether sftp-portal-helper "
+            "runs on the machine, or run the installer there once more."
+        )
+
+
+def _has_keys(files: HostFiles) -> bool:
     entry = files.stat(paths.keys_directory())
-    if entry is None or entry.kind is not EntryKind.DIRECTORY:
-        raise NotThere("The directory “keys” is missing there. Run the installer on the machine once more.")
+    return entry is not None and entry.kind is EntryKind.DIRECTORY
 
 
 def _failed(host: Host, reached: int, error: HostError) -> Trial:

@@ -38,6 +38,7 @@ urlpatterns = [
     path("staff/propagation/newer/<int:pk>/", propagation.propagation_newer, name="propagation_newer"),
     path(STOPPED, stopped.propagation_stopped, name="propagation_stopped"),
     path(f"{STOPPED}keys/", stopped.propagation_stopped_keys, name="propagation_stopped_keys"),
+    path("staff/propagation/runs/", propagation.propagation_runs, name="propagation_runs"),
     path("staff/propagation/found/", found.propagation_found, name="propagation_found"),
     path("staff/hosts/", hosts.hosts, name="hosts"),
     path("staff/hosts/new/", hosts.host_new, name="host_new"),
@@ -46,4 +47,7 @@ urlpatterns = [
     path(f"{HOST}connect/", hosts.host_connect, name="host_connect"),
     path(f"{HOST}confirm/", hosts.host_confirm, name="host_confirm"),
     path(f"{HOST}restart/", hosts.host_restart, name="host_restart"),
+    path(f"{HOST}new-districts/", hosts.host_take_new, name="host_take_new"),
+    path(f"{HOST}portal-key/", hosts.host_portal_key, name="host_portal_key"),
+    path(f"{HOST}remove/", hosts.host_remove, name="host_remove"),
 ]

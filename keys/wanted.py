@@ -1,11 +1,11 @@
 """What each account's file on its host should hold, for thousands of accounts at once.
 
-A fixed number of queries whatever the number of accounts, and rows as plain values: model instances of 13,000 accounts
+One query whatever the number of accounts, and rows as plain values: model instances of 13,000 accounts
 and their keys would cost seconds.
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
@@ -13,7 +13,7 @@ from itertools import groupby
 from operator import itemgetter
 from zoneinfo import ZoneInfo
 
-from django.db.models import F, QuerySet
+from django.db.models import F, FilteredRelation, Q, QuerySet
 
 from accounts.models import District
 
@@ -21,7 +21,7 @@ from .core.authorized_keys import Stamp, header_line, stored_line
 from .core.drift import Known, Mark, digest_of
 from .core.errors import KeyProblem
 from .core.restrictions import Restrictions, combined, end_of_day
-from .models import AccountKey, KeyFile, KeySet
+from .models import KeyFile
 from .selectors import networks_of
 
 logger = logging.getLogger(__name__)
@@ -43,62 +43,49 @@ class Wanted:
     on_host: bool
     forgiven_token: str
     read_at: datetime | None
+    has_home: bool
 
 
 _FILE = ("pk", "account_id", "account__username", "version", "networks", "account__district__state")
 _FILE_KNOWN = ("account__district__time_zone", "host_version", "digest", "host_size", "host_modified")
-_FILE_REST = ("state", "forgiven_token", "read_at")
-_KEY = ("account_id", "algorithm", "blob", "comment", "networks", "expires_on", "fingerprint")
+_FILE_REST = ("state", "forgiven_token", "read_at", "has_home")
+_KEY = ("algorithm", "blob", "comment", "networks", "expires_on", "fingerprint")
 
 
 def wanted(files: QuerySet[KeyFile]) -> Iterator[Wanted]:
-    """What the files should hold, ordered by account. Three queries, read side by side."""
-    rows = files.order_by("account_id").values_list(*_FILE, *_FILE_KNOWN, *_FILE_REST)
-    accounts = files.values("account_id")
-    keys = AccountKey.objects.filter(account__in=accounts, disabled=None).order_by("account_id", "position")
-    stamps = KeySet.objects.filter(account__in=accounts, version=F("account__key_file__version"))
-    keys_by_account = _Beside(keys.values_list(*_KEY).iterator(ROWS))
-    stamp_by_account = _Beside(
-        stamps.order_by("account_id").values_list("account_id", "version", "token").iterator(ROWS)
+    """What the files should hold, ordered by account.
+
+    One statement, so that all of it is of one moment: with the number of a set just saved and the keys of the set
+    before, a file would be written, found as written, and be wrong.
+    """
+    usable = FilteredRelation("account__keys", condition=Q(account__keys__disabled=None))
+    stamp = FilteredRelation("account__key_sets", condition=Q(account__key_sets__version=F("version")))
+    rows = files.annotate(usable=usable, stamp=stamp).order_by("account_id", "usable__position")
+    columns = (*_FILE, *_FILE_KNOWN, *_FILE_REST, "stamp__token", *(f"usable__{name}" for name in _KEY))
+    for _, same in groupby(rows.values_list(*columns).iterator(ROWS), itemgetter(0)):
+        yield _wanted(list(same))
+
+
+def _wanted(rows: list[tuple]) -> Wanted:
+    """Of the rows of one account: the file's columns, the same in each, then those of a key, or none."""
+    pk, account_pk, username, version, networks, district_state, zone, host_version, digest, size, modified, *rest = (
+        rows[0][: -len(_KEY)]
     )
-    for row in rows.iterator(ROWS):
-        stamp = [Stamp(version, token) for _, version, token in stamp_by_account.of(row[1])]
-        yield _wanted(row, keys_by_account.of(row[1]), stamp[0] if stamp else None)
-
-
-class _Beside:
-    """Rows sorted by their first column, taken group by group beside another list in the same order."""
-
-    def __init__(self, rows: Iterable[tuple]) -> None:
-        self._groups = groupby(rows, itemgetter(0))
-        self._next: tuple[int, list[tuple]] | None = self._group()
-
-    def of(self, number: int) -> list[tuple]:
-        while self._next is not None and self._next[0] < number:
-            self._next = self._group()
-        return self._next[1] if self._next is not None and self._next[0] == number else []
-
-    def _group(self) -> tuple[int, list[tuple]] | None:
-        found = next(self._groups, None)
-        return (found[0], list(found[1])) if found else None
-
-
-def _wanted(row: tuple, keys: list[tuple], stamp: Stamp | None) -> Wanted:
-    pk, account_pk, username, version, networks, district_state, zone, host_version, digest, size, modified, *rest = row
-    state, forgiven_token, read_at = rest
+    state, forgiven_token, read_at, has_home, token = rest
+    stamp = Stamp(version, token) if token is not None else None
+    keys = [row[-len(_KEY) :] for row in rows if row[-1] is not None]
     usable = keys if district_state == District.State.ACTIVE else ()
-    lines = [header_line(stamp), *filter(None, (_line(key, tuple(networks), zone) for key in usable))]
+    lines = [header_line(stamp), *filter(None, (_line(key, account_pk, tuple(networks), zone) for key in usable))]
     content = "".join(f"{line}\n" for line in lines).encode("utf-8")
     known = Known(host_version, digest, None if size is None else Mark(size, modified))
     on_host = state == KeyFile.State.ON_HOST
-    return Wanted(
-        pk, account_pk, username, version, content, digest_of(content), known, on_host, forgiven_token, read_at
-    )
+    told = (known, on_host, forgiven_token, read_at, has_home)
+    return Wanted(pk, account_pk, username, version, content, digest_of(content), *told)
 
 
-def _line(key: tuple, whole: tuple[str, ...], zone: str) -> str:
+def _line(key: tuple, account_pk: int, whole: tuple[str, ...], zone: str) -> str:
     """The key's line; empty for one that could not sign in either way, or is no longer valid."""
-    account_pk, algorithm, blob, comment, networks, expires_on, fingerprint = key
+    algorithm, blob, comment, networks, expires_on, fingerprint = key
     options = _options(whole, tuple(networks), expires_on, zone)
     try:
         return "" if options is None else stored_line(algorithm, blob, comment, options)

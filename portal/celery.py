@@ -13,12 +13,42 @@ from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
+# No run, no upload and no other host may keep a saved key waiting: each queue has a worker of its own (see parts.py).
+GENERAL_QUEUE, KEYS_QUEUE, RUNS_QUEUE, TRIALS_QUEUE, SOON_QUEUE = "celery", "keys", "runs", "trials", "soon"
+
 app = Celery("portal")
 app.conf.update(
     broker_url=settings.BROKER_URL,
     task_ignore_result=True,
     accept_content=["json"],
     task_serializer="json",
+    task_default_queue=GENERAL_QUEUE,
+    task_routes={
+        "keys.propagate_account": {"queue": KEYS_QUEUE},
+        "keys.propagate_*": {"queue": RUNS_QUEUE},
+        "keys.sweep_host": {"queue": RUNS_QUEUE},
+        # Uploads may hold the general queue for long; when keys go, and what sign-ins are seen, is no matter of theirs.
+        "keys.retire": {"queue": RUNS_QUEUE},
+        "keys.judge": {"queue": RUNS_QUEUE},
+        # It shares with those of one host each what it knows of pauses, in this process's memory.
+        "hosts.read_sign_ins": {"queue": RUNS_QUEUE},
+        # One host each, over the network: in threads, so that a slow one holds up neither uploads nor mail.
+        "hosts.read_sign_ins_of": {"queue": RUNS_QUEUE},
+        "hosts.ask_condition_of": {"queue": RUNS_QUEUE},
+        "ingest.look_at_host": {"queue": RUNS_QUEUE},
+        "ingest.purge": {"queue": RUNS_QUEUE},
+        "ingest.forget": {"queue": RUNS_QUEUE},
+        # Who hands out work to the others, and mail: short, and without a word to a host elsewhere.
+        "keys.sweep": {"queue": SOON_QUEUE},
+        "keys.remind": {"queue": SOON_QUEUE},
+        "hosts.ask_conditions": {"queue": SOON_QUEUE},
+        "ingest.look": {"queue": SOON_QUEUE},
+        "ingest.sweep": {"queue": SOON_QUEUE},
+        "ingest.tell_missing": {"queue": SOON_QUEUE},
+        "accounts.*": {"queue": SOON_QUEUE},
+        # Each check is a process of its own that goes last; what runs here only waits for it (see ingest/trials/).
+        "ingest.check_trials": {"queue": TRIALS_QUEUE},
+    },
     # A task is taken off the broker only when it is done; one whose worker died is delivered again.
     task_acks_late=True,
     task_reject_on_worker_lost=True,
@@ -73,6 +103,7 @@ SCHEDULES = (
         seconds=settings.SIGN_IN_EVENTS_SECONDS,
         expires=settings.SIGN_IN_EVENTS_SECONDS,
     ),
+    Schedule("hosts: ask how they are", "hosts.ask_conditions", seconds=300, expires=300),
     Schedule(
         "ingest: look for uploads",
         "ingest.look",
@@ -80,8 +111,16 @@ SCHEDULES = (
         expires=settings.INGEST_LOOK_SECONDS,
     ),
     Schedule("ingest: sweep", "ingest.sweep", seconds=settings.SWEEP_SECONDS, expires=settings.SWEEP_SECONDS),
+    Schedule("ingest: tell of missing nights", "ingest.tell_missing", seconds=300, expires=300),
+    Schedule(
+        "ingest: files to be checked before sending",
+        "ingest.check_trials",
+        seconds=settings.SWEEP_SECONDS,
+        expires=settings.SWEEP_SECONDS,
+    ),
     Schedule("mail: sweep", "accounts.sweep_mail", seconds=60, expires=60),
     Schedule("ingest: purge what is past its days", "ingest.purge", minutes="20", expires=3600),
+    Schedule("ingest: forget old values of records", "ingest.forget", minutes="50", hours="8", expires=3600),
 )
 PR_SET_PDEATHSIG = 1
 

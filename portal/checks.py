@@ -4,14 +4,18 @@ from collections.abc import Iterable
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.db import OperationalError, connection
 
 from ingest.catalogue import formats
 from ingest.core.errors import DescriptorError
 
 from .broker import embedded_server
+from .parts import SOON_THREADS
 
 # `manage.py up` runs these, and leaves Django's own to `make check`: a start must be quick.
 OURS = "portal"
+# Beat, `up`, the process of each worker, and some commands of ops.
+SPARE_CONNECTIONS = 8
 
 
 @register(OURS)
@@ -30,13 +34,23 @@ def paces_make_sense(app_configs: object, **_: object) -> Iterable[CheckMessage]
     """Times that would starve or stop the work."""
     for name in (
         "INGEST_LOOK_SECONDS",
+        "INGEST_ROTA_HOURS",
         "SWEEP_SECONDS",
         "LEASE_SECONDS",
         "SIGN_IN_EVENTS_SECONDS",
         "WORKER_PROCESSES",
+        "HOST_THREADS",
         "WEB_THREADS",
         "INVITATION_DAYS",
         "PROCESSED_DAYS",
+        "INGEST_FINDINGS_LISTED",
+        "INGEST_HISTORY_DAYS",
+        "TRIAL_MOST_MEGABYTES",
+        "TRIAL_MOST_FILES",
+        "TRIALS_PER_HOUR",
+        "TRIALS_AT_ONCE",
+        "TRIAL_MINUTES",
+        "TRIAL_RESULT_HOURS",
     ):
         if getattr(settings, name) < 1:
             yield Error(
@@ -50,6 +64,42 @@ def paces_make_sense(app_configs: object, **_: object) -> Iterable[CheckMessage]
             hint="Set INGEST_QUIET_SECONDS to 10 or more.",
             id="portal.W001",
         )
+
+
+def connections_needed() -> int:
+    """How many connections to the database all parts may have open at once.
+
+    One for each thread that serves pages, process of the general worker and thread of the three others; a second one
+    for each that works, as a thread beside it keeps its lease; beat, `up`, the workers' own processes and a few
+    commands.
+    """
+    workers = settings.WORKER_PROCESSES + 2 * settings.HOST_THREADS + SOON_THREADS
+    return settings.WEB_THREADS + 2 * workers + SPARE_CONNECTIONS
+
+
+@register(OURS)
+def database_lets_all_parts_in(app_configs: object, **_: object) -> Iterable[CheckMessage]:
+    """On PostgreSQL a part that gets no connection fails just when there is most to do."""
+    there, needed = _connections_there(), connections_needed()
+    if there is not None and there < needed:
+        yield Warning(
+            f"PostgreSQL lets {there} connections in, and the portal's parts may need {needed} at once.",
+            hint=f"Raise max_connections of PostgreSQL to {needed} and what others need, or set HOST_THREADS lower.",
+            id="portal.W002",
+        )
+
+
+def _connections_there() -> int | None:
+    """How many PostgreSQL lets in, but for those it keeps for its superusers; None if it is another or away."""
+    if connection.vendor != "postgresql":
+        return None
+    try:
+        with connection.cursor() as cursor:
+            names = ("max_connections", "superuser_reserved_connections")
+            cursor.execute("SELECT current_setting(%s)::int - current_setting(%s)::int", names)
+            return int(cursor.fetchone()[0])
+    except OperationalError:  # that the database is away is told by whoever needs it
+        return None
 
 
 @register(OURS)

@@ -1,6 +1,6 @@
 """How every form is drawn: Django's own templates with Bootstrap's class names put on the controls."""
 
-from django.forms import BoundField, CheckboxInput, Select
+from django.forms import BoundField, CheckboxInput, RadioSelect, Select
 from django.forms.renderers import TemplatesSetting
 from django.forms.widgets import Widget
 from django.utils.safestring import SafeString
@@ -25,6 +25,8 @@ class StyledField(BoundField):
 def _class_of(widget: Widget) -> str:
     if isinstance(widget, CheckboxInput):
         return "form-check-input"
+    if isinstance(widget, RadioSelect):  # and so a list of boxes
+        return "choice-list"
     return "form-select" if isinstance(widget, Select) else "form-control"
 
 

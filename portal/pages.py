@@ -1,11 +1,10 @@
 """Pages that show keys and uploads together, and the frame around every page."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
-from django.http import HttpRequest, HttpResponse, UnreadablePostError
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
@@ -14,6 +13,7 @@ from django.views.defaults import bad_request
 from accounts.access import district_for, districts_of
 from accounts.core.roles import Tool
 from accounts.models import District, User
+from accounts.unread import read_to_the_end
 from ingest import selectors as ingest
 from ingest import wording
 from keys import selectors as keys
@@ -21,8 +21,6 @@ from keys.models import KeyFile
 from keys.views.technical_settings import verdict_too_long
 
 TOO_MUCH = (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent)
-# 64 MiB: whoever sends more is not somebody who pasted the wrong file.
-BLOCK, MOST_BLOCKS = 64 * 1024, 1024
 # The left rail of staff: label, address, icon, the tool that must be readable.
 STAFF_RAIL = (
     ("Ingest history", "ingest_history", "inbox-arrow-down", Tool.INGEST_HISTORY),
@@ -99,19 +97,11 @@ def _is_here(path: str, address: str, view: str) -> bool:
     return path == address if view == "district_home" else path.startswith(address)
 
 
-def _read_to_the_end(request: HttpRequest) -> None:
-    """Reads what a browser is still sending, and forgets it: one that is cut off shows no answer at all."""
-    with suppress(UnreadablePostError):  # it went away itself
-        for _ in range(MOST_BLOCKS):
-            if not request.read(BLOCK):
-                return
-
-
 def not_understood(request: HttpRequest, exception: Exception) -> HttpResponse:
     """What the web framework would not read: for too long a text or too many fields, how to mend it."""
     if not isinstance(exception, TOO_MUCH):
         return bad_request(request, exception)
-    _read_to_the_end(request)
+    read_to_the_end(request)
     is_too_long, place = isinstance(exception, RequestDataTooBig), request.resolver_match
     if is_too_long and place and place.url_name == "technical_settings_check":
         return verdict_too_long(request)
@@ -146,7 +136,10 @@ def district_home(request: HttpRequest, slug: str) -> HttpResponse:
         "key_count": account.keys.count(),
         "sign_ins": keys.sign_in_state(account),
         "live_by": keys.next_hourly_run(),
+        "is_shut_off": keys.is_shut_off(account),
         "last": last,
+        "held": ingest.held_of(district),
+        "stopped": ingest.stopped_since(district),
         "last_sentence": wording.sentence(last) if last else "",
         "recent": [(epoch, wording.sentence(epoch)) for epoch in ingest.epochs_of(district)[:7]],
     }

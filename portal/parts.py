@@ -6,7 +6,13 @@ import sys
 from django.conf import settings
 
 from .broker import embedded_configuration, embedded_server, embedded_socket
+from .celery import GENERAL_QUEUE, KEYS_QUEUE, RUNS_QUEUE, SOON_QUEUE, TRIALS_QUEUE
 from .runner import Part
+
+# `up` has looked at the settings, and Django's checks would make each of these load all pages and formats.
+_CHECKED = {"CELERY_SKIP_CHECKS": "1"}
+# Two of them may be at letters and one at a look; no host holds any.
+SOON_THREADS = 4
 
 
 def broker_part() -> Part:
@@ -29,19 +35,50 @@ def sftp_part(port: int) -> Part:
 
 
 def worker_part(environment: dict[str, str]) -> Part:
-    """The Celery worker. TERM lets running tasks end. If the runner died it is killed at once, for the rows remember.
+    """The Celery worker that processes uploads, and does all that is not a queue of its own."""
+    return _worker("worker", GENERAL_QUEUE, ("--concurrency", str(settings.WORKER_PROCESSES)), environment)
+
+
+def keys_worker_part(environment: dict[str, str]) -> Part:
+    """The Celery worker that brings what was just saved: no run and no upload keeps it waiting."""
+    return _worker("worker-keys", KEYS_QUEUE, _threads(), environment)
+
+
+def runs_worker_part(environment: dict[str, str]) -> Part:
+    """The Celery worker of runs, each host in a thread of its own, and of all else asked of one host.
+
+    Its threads wait for others nearly all of the time. So a few of them may wait for checks of files, too, which are
+    processes of their own.
+    """
+    return _worker("worker-runs", f"{RUNS_QUEUE},{TRIALS_QUEUE}", _threads(), environment)
+
+
+def soon_worker_part(environment: dict[str, str]) -> Part:
+    """The Celery worker of what is short: it hands out what beat asks for, and sends mail.
+
+    It speaks to no host elsewhere and to no upload, so neither a slow host nor a long epoch can hold it up.
+    """
+    return _worker("worker-soon", SOON_QUEUE, _threads(SOON_THREADS), environment)
+
+
+def _threads(number: int | None = None) -> tuple[str, ...]:
+    return ("--pool", "threads", "--concurrency", str(number or settings.HOST_THREADS))
+
+
+def _worker(name: str, queue: str, pool: tuple[str, ...], environment: dict[str, str]) -> Part:
+    """TERM lets running tasks end. If the runner died it is killed at once, for the rows remember.
 
     Celery's own cold shutdown (QUIT) can hang on a thread of its pool; its processes die with it (see celery.py).
     """
-    argv = ("-m", "celery", "-A", "portal", "worker", "--loglevel", settings.LOG_LEVEL)
-    pace = ("--concurrency", str(settings.WORKER_PROCESSES), "--without-gossip", "--without-mingle")
-    return Part("worker", (sys.executable, *argv, *pace), environment, 10.0, signal.SIGKILL)
+    argv = ("-m", "celery", "-A", "portal", "worker", "--hostname", f"{name}@%h", "--queues", queue)
+    quiet = ("--loglevel", settings.LOG_LEVEL, "--without-gossip", "--without-mingle")
+    return Part(name, (sys.executable, *argv, *pool, *quiet), environment | _CHECKED, 10.0, signal.SIGKILL)
 
 
 def beat_part(environment: dict[str, str]) -> Part:
     """Celery beat with its schedules in the database."""
     argv = ("-m", "celery", "-A", "portal", "beat", "--loglevel", settings.LOG_LEVEL, "--pidfile", "")
-    return Part("beat", (sys.executable, *argv), environment)
+    return Part("beat", (sys.executable, *argv), environment | _CHECKED)
 
 
 def web_part(port: int, environment: dict[str, str]) -> Part:

@@ -2,12 +2,15 @@
 
 from django.urls import include, path
 
-from accounts.views import districts, invitations, records
-from ingest import views as ingest
+from accounts.views import districts, invitations
+from accounts.views import records as written
+from ingest.trials import views as trials
+from ingest.views import blackouts, guard, holds, records, undo, uploads
 
 from . import health, pages
 
 handler400 = "portal.pages.not_understood"
+LIMITS = "staff/districts/of/<slug:slug>/limits/"
 urlpatterns = [
     path("", pages.home, name="home"),
     path("healthz", health.healthz, name="healthz"),
@@ -16,15 +19,31 @@ urlpatterns = [
     path("", include("keys.urls")),
     # A district's own pages
     path("districts/<slug:slug>/", pages.district_home, name="district_home"),
-    path("districts/<slug:slug>/uploads/", ingest.uploads, name="uploads"),
-    path("districts/<slug:slug>/uploads/rows/", ingest.uploads_rows, name="uploads_rows"),
-    path("districts/<slug:slug>/uploads/<int:pk>/", ingest.epoch, name="epoch"),
-    path("districts/<slug:slug>/uploads/<int:pk>/state/", ingest.epoch_state, name="epoch_state"),
-    path("districts/<slug:slug>/uploads/<int:pk>/log/", ingest.epoch_log, name="epoch_log"),
-    path("districts/<slug:slug>/uploads/<int:pk>/process/", ingest.epoch_process, name="epoch_process"),
-    path("districts/<slug:slug>/uploads/<int:pk>/format/", ingest.epoch_format, name="epoch_format"),
+    path("districts/<slug:slug>/uploads/", uploads.uploads, name="uploads"),
+    path("districts/<slug:slug>/uploads/rows/", uploads.uploads_rows, name="uploads_rows"),
+    path("districts/<slug:slug>/uploads/check/", trials.trials, name="trials"),
+    path("districts/<slug:slug>/uploads/check/<int:pk>/", trials.trial, name="trial"),
+    path("districts/<slug:slug>/uploads/check/<int:pk>/state/", trials.trial_state, name="trial_state"),
+    path("districts/<slug:slug>/uploads/check/<int:pk>/findings/", trials.trial_findings, name="trial_findings"),
+    path("districts/<slug:slug>/uploads/check/<int:pk>/forget/", trials.trial_forget, name="trial_forget"),
+    path("districts/<slug:slug>/uploads/file-settings/", trials.file_settings, name="file_settings"),
+    path("districts/<slug:slug>/uploads/<int:pk>/", uploads.epoch, name="epoch"),
+    path("districts/<slug:slug>/uploads/<int:pk>/state/", uploads.epoch_state, name="epoch_state"),
+    path("districts/<slug:slug>/uploads/<int:pk>/log/", uploads.epoch_log, name="epoch_log"),
+    path("districts/<slug:slug>/uploads/<int:pk>/findings/", uploads.epoch_findings, name="epoch_findings"),
+    path("districts/<slug:slug>/uploads/<int:pk>/process/", uploads.epoch_process, name="epoch_process"),
+    path("districts/<slug:slug>/uploads/<int:pk>/end/", uploads.epoch_end, name="epoch_end"),
+    path("districts/<slug:slug>/uploads/<int:pk>/format/", uploads.epoch_format, name="epoch_format"),
+    path("districts/<slug:slug>/uploads/<int:pk>/decide/", holds.epoch_decide, name="epoch_decide"),
+    path("districts/<slug:slug>/uploads/<int:pk>/judge/", holds.epoch_judge, name="epoch_judge"),
+    path("districts/<slug:slug>/uploads/<int:pk>/answer/", holds.epoch_answer, name="epoch_answer"),
+    path("districts/<slug:slug>/uploads/<int:pk>/undo/", undo.epoch_undo, name="epoch_undo"),
+    path("districts/<slug:slug>/uploads/release/", holds.district_release, name="district_release"),
     # The vendor's pages
-    path("staff/ingest/", ingest.history, name="ingest_history"),
+    path("staff/ingest/", uploads.history, name="ingest_history"),
+    path("staff/ingest/blackouts/", blackouts.blackouts, name="blackouts"),
+    path("staff/ingest/blackouts/add/", blackouts.blackouts_add, name="blackouts_add"),
+    path("staff/ingest/blackouts/<int:pk>/end/", blackouts.blackouts_end, name="blackouts_end"),
     path("staff/districts/", districts.districts, name="districts"),
     path("staff/districts/open/", districts.district_open, name="district_open"),
     path("staff/districts/import/", districts.districts_import, name="districts_import"),
@@ -32,7 +51,16 @@ urlpatterns = [
     path("staff/districts/of/<slug:slug>/rename/", districts.district_rename, name="district_rename"),
     path("staff/districts/of/<slug:slug>/state/", districts.district_state, name="district_state"),
     path("staff/districts/of/<slug:slug>/invite/", districts.district_invite, name="district_invite"),
-    path("staff/outbox/", records.outbox, name="outbox"),
-    path("staff/outbox/<int:pk>/", records.outbox_message, name="outbox_message"),
-    path("staff/audit/", records.audit_log, name="audit_log"),
+    path(f"{LIMITS}", guard.guard_settings, name="guard_settings"),
+    path(f"{LIMITS}limit/", guard.guard_limit, name="guard_limit"),
+    path(f"{LIMITS}raise/", guard.guard_raise, name="guard_raise"),
+    path(f"{LIMITS}raise/<int:pk>/end/", guard.guard_raise_end, name="guard_raise_end"),
+    path(f"{LIMITS}blackout/", guard.guard_blackout, name="guard_blackout"),
+    path(f"{LIMITS}blackout/<int:pk>/end/", guard.guard_blackout_end, name="guard_blackout_end"),
+    path(f"{LIMITS}arrival/", guard.guard_arrival, name="guard_arrival"),
+    path("staff/districts/of/<slug:slug>/records/", records.record_find, name="record_find"),
+    path("staff/districts/of/<slug:slug>/records/<int:pk>/", records.record_look, name="record_look"),
+    path("staff/outbox/", written.outbox, name="outbox"),
+    path("staff/outbox/<int:pk>/", written.outbox_message, name="outbox_message"),
+    path("staff/audit/", written.audit_log, name="audit_log"),
 ]

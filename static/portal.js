@@ -192,6 +192,100 @@ if (box && !box.readOnly) {
   number();
 }
 
+// --- Files to be checked before they are sent -----------------------------------------------------------------------
+
+const UNITS = ["bytes", "KB", "MB", "GB"];
+
+function sized(bytes) {
+  const step = bytes ? Math.min(Math.floor(Math.log(bytes) / Math.log(1024)), UNITS.length - 1) : 0;
+  return `${(bytes / 1024 ** step).toFixed(step ? 1 : 0)} ${UNITS[step]}`;
+}
+
+// What is wrong with these files before any of them is sent, or nothing.
+function tooMuch(form, files) {
+  const total = files.reduce((sum, file) => sum + file.size, 0);
+  if (total > Number(form.dataset.mostBytes)) return `These are ${sized(total)}. At most ${sized(Number(form.dataset.mostBytes))} can be checked at once.`;
+  if (files.length > Number(form.dataset.mostFiles)) return `These are ${files.length} files. At most ${form.dataset.mostFiles} can be checked at once.`;
+  return "";
+}
+
+function lineOf(text, kind = "") {
+  const line = document.createElement("li");
+  line.textContent = text;
+  line.className = kind;
+  return line;
+}
+
+function tellChosen(form) {
+  const list = form.querySelector("[data-chosen]");
+  const input = form.querySelector("input[type=file]");
+  const files = [...input.files];
+  const trouble = tooMuch(form, files);
+  list.replaceChildren(...files.map((file) => lineOf(`${file.name}, ${sized(file.size)}`)));
+  if (trouble) list.prepend(lineOf(trouble, "drop-trouble"));
+  list.hidden = !files.length;
+  input.setCustomValidity(trouble);
+  say(trouble || `${files.length} ${files.length === 1 ? "file" : "files"} chosen`);
+}
+
+// Sends a form and shows how much of it is on its way; the answer is a page.
+function sendWithProgress(form) {
+  const request = new XMLHttpRequest();
+  const bar = form.querySelector("[data-sending] progress");
+  const button = form.querySelector("button[type=submit]");
+  bar.closest("[data-sending]").hidden = false;
+  button.disabled = true;
+  say("Sending the files");
+  request.upload.addEventListener("progress", (event) => {
+    if (event.lengthComputable) bar.value = event.loaded / event.total;
+  });
+  request.addEventListener("load", () => {
+    if (request.status < 400) {
+      location.assign(request.responseURL);
+      return;
+    }
+    const page = new DOMParser().parseFromString(request.responseText, "text/html");
+    document.getElementById("content").replaceWith(page.getElementById("content") || page.body);
+    document.querySelector("[data-focus]")?.focus();
+    listenForDrops();
+  });
+  request.addEventListener("error", () => {
+    button.disabled = false;
+    bar.closest("[data-sending]").hidden = true;
+    const trouble = "The files could not be sent. Is there a folder among them, or was one changed meanwhile? Choose them again.";
+    form.querySelector("[data-chosen]").prepend(lineOf(trouble, "drop-trouble"));
+    say(trouble);
+  });
+  request.open("POST", location.href);
+  request.send(new FormData(form));
+}
+
+function listenForDrops() {
+  const form = document.querySelector("[data-drop]");
+  if (!form) return;
+  const input = form.querySelector("input[type=file]");
+  const over = (is) => form.classList.toggle("is-over", is);
+  form.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    over(true);
+  });
+  form.addEventListener("dragleave", () => over(false));
+  form.addEventListener("drop", (event) => {
+    event.preventDefault();
+    over(false);
+    if (!event.dataTransfer.files.length) return;
+    input.files = event.dataTransfer.files;
+    tellChosen(form);
+  });
+  input.addEventListener("change", () => tellChosen(form));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    sendWithProgress(form);
+  });
+}
+
+listenForDrops();
+
 // A page that came in answer to the password stands under the address that asked for it: give it its own.
 const ownAddress = document.querySelector("[data-own-address]")?.action;
 if (ownAddress && ownAddress !== location.href.split(/[?#]/)[0]) history.replaceState(null, "", ownAddress);

@@ -35,6 +35,8 @@ def _data_dir_goes_away() -> Iterator[None]:
 def _own_state(settings: LazySettings, tmp_path: Path) -> None:
     """Each test's hosts, staging and cache start empty; passwords are hashed in no time."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    # Nights of tests are named after days that were long ago, and their files are of those years.
+    settings.GUARD_AGE_DAYS, settings.GUARD_SCHOOL_YEAR = -1, False
     cache.clear()
     django_settings.DATA_DIR = tmp_path / "var"
     django_settings.SFTP_ROOT = tmp_path / "var" / "sftp"

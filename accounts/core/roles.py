@@ -12,6 +12,8 @@ class Tool(StrEnum):
 
     TECHNICAL_SETTINGS = "technical settings"
     UPLOADS = "uploads"
+    FILE_SETTINGS = "file settings"
+    TRIALS = "check before sending"
     INGEST_HISTORY = "ingest history"
     KEYS = "keys"
     PROPAGATION = "propagation"
@@ -45,15 +47,21 @@ STAFF_ROLES = (Role.SUPPORT, Role.OPS, Role.SYSTEM_ADMINISTRATOR)
 RIGHTS: Mapping[Role, Mapping[Tool, str]] = {
     Role.DISTRICT_ADMINISTRATOR: {
         Tool.TECHNICAL_SETTINGS: "RWAD",
-        Tool.UPLOADS: "R",
+        # Adding is answering what staff ask about a held night.
+        Tool.UPLOADS: "RA",
+        Tool.FILE_SETTINGS: "RW",
+        Tool.TRIALS: "RAD",
     },
     Role.DISTRICT_VIEWER: {
         Tool.TECHNICAL_SETTINGS: "R",
         Tool.UPLOADS: "R",
+        Tool.FILE_SETTINGS: "R",
+        Tool.TRIALS: "R",
     },
     Role.SUPPORT: {
         Tool.TECHNICAL_SETTINGS: "RAD",
         Tool.UPLOADS: "RW",
+        Tool.FILE_SETTINGS: "RW",
         Tool.INGEST_HISTORY: "RW",
         Tool.KEYS: "RW",
         Tool.DISTRICTS: "R",
@@ -61,6 +69,7 @@ RIGHTS: Mapping[Role, Mapping[Tool, str]] = {
     Role.OPS: {
         Tool.TECHNICAL_SETTINGS: "RAD",
         Tool.UPLOADS: "R",
+        Tool.FILE_SETTINGS: "R",
         Tool.INGEST_HISTORY: "R",
         Tool.KEYS: "R",
         Tool.PROPAGATION: "RW",
@@ -69,6 +78,7 @@ RIGHTS: Mapping[Role, Mapping[Tool, str]] = {
     Role.SYSTEM_ADMINISTRATOR: {
         Tool.TECHNICAL_SETTINGS: "RAD",
         Tool.UPLOADS: "RW",
+        Tool.FILE_SETTINGS: "RW",
         Tool.INGEST_HISTORY: "RW",
         Tool.KEYS: "RW",
         Tool.PROPAGATION: "RW",

@@ -46,12 +46,14 @@ def districts(request: HttpRequest) -> HttpResponse:
 def district_open(request: HttpRequest) -> HttpResponse:
     """Opens one district."""
     person = tool_for(request.user, Tool.DISTRICTS, Right.ADD)
-    form = DistrictForm(request.POST or None, initial={"time_zone": settings.TIME_ZONE})
+    zone = {"time_zone": settings.TIME_ZONE}
+    form = DistrictForm(request.POST or None, initial=zone, hosts=services.hosts_ready())
     if form.is_valid():
         try:
             district = services.district_open(**form.cleaned_data, actor=person)
         except services.Refused as refused:
-            form.add_error("domain" if refused.code == "domain-taken" else None, refused.message)
+            field = {"domain-taken": "domain", "host-not-ready": "host"}.get(refused.code)
+            form.add_error(field if field in form.fields else None, refused.message)
         else:
             messages.success(
                 request,
@@ -172,7 +174,7 @@ def districts_import(request: HttpRequest) -> HttpResponse:
 def _roster(text: str) -> roster.Roster:
     taken = {
         *SftpAccount.objects.values_list("username", flat=True),
-        *RetiredUsername.objects.filter(cleared=None).values_list("username", flat=True),
+        *services.names_kept_back().values_list("username", flat=True),
     }
     return roster.read_roster(text, taken=taken, zones=zoneinfo.available_timezones(), default_zone=settings.TIME_ZONE)
 

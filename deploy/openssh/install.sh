@@ -11,6 +11,11 @@ here=$(cd -- "$(dirname -- "$0")" && pwd -P)
 repository=$(cd -- "$here/../.." && pwd -P)
 root='' dry='' legacy='' refuse_times='' portal_key='' packages=yes start=yes
 drop_ins=/etc/ssh/sshd_config.d
+# Below /usr/lib/sftp-portal: the programs, and what they need of the portal itself, beside hosts/core.
+programs='portal-host portal-log keys-of'
+shared='hosts/__init__.py hosts/files.py hosts/keyfiles.py hosts/local.py'
+units='sftp-portal-helper.service sftp-portal-log.service sftp-portal-quotas.service sftp-portal-quotas.timer'
+settings='helper.toml 60-sftp-portal.conf sftp-portal.conf sftp-portal-legacy.conf sftp-portal-refuse-times.conf'
 # They sort before ours: sshd takes the first value.
 legacy_switch=00-sftp-portal-legacy.conf
 times_switch=00-sftp-portal-refuse-times.conf
@@ -67,6 +72,7 @@ directory() { # path mode owner:group
     fi
 }
 
+# Callers ask in an `if` whether it changed anything, where set -e is off: each step says for itself that it failed.
 file() { # source path mode; root's
     if [ -f "$root$2" ] && [ ! -L "$root$2" ] && cmp -s -- "$1" "$root$2" &&
         { ! on_system || [ "$(facts "$root$2")" = "regular file ${3#0} root:root" ] ||
@@ -74,21 +80,27 @@ file() { # source path mode; root's
         return 1
     fi
     if change "file $2"; then
-        mkdir -p -- "$(dirname -- "$root$2")"
-        install -m "$3" -- "$1" "$root$2.sftp-portal-new"
-        mv -f -- "$root$2.sftp-portal-new" "$root$2"
+        {
+            mkdir -p -- "$(dirname -- "$root$2")" && install -T -m "$3" -- "$1" "$root$2.sftp-portal-new" &&
+                mv -fT -- "$root$2.sftp-portal-new" "$root$2"
+        } || stop "$2 could not be written. Mend what is said above, and run this again."
     fi
 }
 
 gone() { # path
     [ -e "$root$1" ] || return 1
-    if change "removed $1"; then rm -f -- "$root$1"; fi
+    if change "removed $1"; then rm -f -- "$root$1" || stop "$1 could not be removed."; fi
 }
 
 # --- Parts ---------------------------------------------------------------------------------------------------------
 
 check_machine() {
-    [ -f "$repository/hosts/core/paths.py" ] || stop "The directory hosts/ of the portal must lie two levels above this script."
+    for needed in $programs portal_host/__main__.py $units $settings; do
+        [ -f "$here/$needed" ] || stop "$needed must lie beside this script. Bring all files (README.md, step 1)."
+    done
+    for needed in $shared hosts/core/paths.py; do
+        [ -f "$repository/$needed" ] || stop "$needed must lie two levels above this script. Bring all files (README.md, step 1)."
+    done
     on_system || return 0
     [ "$(id -u)" = 0 ] || stop "Run this as root."
     for above in / /srv; do
@@ -149,16 +161,18 @@ make_directories() {
 
 copy_program() {
     library=/usr/lib/sftp-portal
-    for name in portal-host portal-log keys-of; do
+    for name in $programs; do
         if file "$here/$name" "$library/$name" 0755; then program_changed=yes; fi
     done
-    for source in "$here"/portal_host/*.py "$repository"/hosts/core/*.py "$repository"/hosts/__init__.py \
-        "$repository"/hosts/files.py "$repository"/hosts/keyfiles.py "$repository"/hosts/local.py; do
+    for source in "$here"/portal_host/*.py "$repository"/hosts/core/*.py; do
         case $source in
             "$here"/*) target=${source#"$here"/} ;;
             *) target=${source#"$repository"/} ;;
         esac
         if file "$source" "$library/$target" 0644; then program_changed=yes; fi
+    done
+    for target in $shared; do
+        if file "$repository/$target" "$library/$target" 0644; then program_changed=yes; fi
     done
     # What an older version had and this one has not.
     for target in "$root$library"/portal_host/*.py "$root$library"/hosts/core/*.py; do
@@ -172,12 +186,20 @@ copy_program() {
     fi
 }
 
+are_keys() { # file: a public key in each line, maybe after options
+    lines=$(grep -c '^[[:blank:]]*[^#[:blank:]]' "$1" || :)
+    [ "${lines:-0}" -gt 0 ] || stop "$1 holds no key."
+    command -v ssh-keygen >/dev/null || return 0 # not yet installed, or only laid out here (--root)
+    [ "$(ssh-keygen -lf "$1" 2>/dev/null | grep -c .)" = "$lines" ] ||
+        stop "$1 has a line that is no public key. Put the line there that the portal shows."
+}
+
 write_settings() {
     # The helper's settings are yours: made once, and never overwritten.
     if [ ! -e "$root/etc/sftp-portal/helper.toml" ]; then file "$here/helper.toml" /etc/sftp-portal/helper.toml 0644; fi
     if [ -n "$portal_key" ]; then
-        grep -q '^[^#]' "$portal_key" || stop "$portal_key holds no key."
         ! grep -q 'PRIVATE KEY' "$portal_key" || stop "$portal_key is a private key. Give the public one."
+        are_keys "$portal_key"
         file "$portal_key" /etc/sftp-portal/portal_keys 0644 || :
     elif [ ! -e "$root/etc/sftp-portal/portal_keys" ]; then
         file /dev/null /etc/sftp-portal/portal_keys 0644
@@ -227,11 +249,12 @@ sshd_files() {
     if file "$here/sftp-portal.conf" "$drop_ins/sftp-portal.conf" 0644; then sshd_changed=yes; fi
 }
 
-sshd_files_back() { # from where they were kept
+sshd_files_back() { # from where they were kept, in $before
     for name in sftp-portal.conf "$legacy_switch" "$times_switch"; do
         rm -f "$drop_ins/$name"
-        if [ -e "$1/$name" ]; then cp -p "$1/$name" "$drop_ins/"; fi
+        if [ -e "$before/$name" ]; then cp -p "$before/$name" "$drop_ins/"; fi
     done
+    rm -rf "$before"
 }
 
 # The files are put in place, tried, and taken back if sshd does not take them: it goes on as it was.
@@ -249,12 +272,12 @@ configure_sshd() {
         if [ -e "$drop_ins/$name" ]; then cp -p "$drop_ins/$name" "$before/"; fi
     done
     effective root | sort >"$before/root"
+    trap sshd_files_back EXIT
     sshd_files
     if ! complaint=$(sshd -t 2>&1) || ! safe; then
-        sshd_files_back "$before"
-        rm -rf "$before"
         stop "sshd does not take its new configuration; the old one is back. ${complaint:-$problem}"
     fi
+    trap - EXIT
     if [ -n "$sshd_changed" ]; then
         echo "what changes for everybody else who signs in here (- before, + now):"
         effective root | sort | diff -U0 "$before/root" - | grep '^[-+][^-+]' | cut -c1-110 | sed 's/^/    /' || :
@@ -268,11 +291,13 @@ safe() {
         problem="The key command would hold for root."
     effective sftp-portal | grep -qx 'chrootdirectory /srv/sftp-portal' ||
         problem="A Match block of yours comes before ours and holds for sftp-portal: leave that user out of it."
+    effective sftp-portal | grep -qx 'strictmodes yes' ||
+        problem="A file of yours says StrictModes no: key files that others may write to would be trusted. Take that line out."
     [ -z "$problem" ]
 }
 
 units() {
-    for unit in sftp-portal-helper.service sftp-portal-log.service sftp-portal-quotas.service sftp-portal-quotas.timer; do
+    for unit in $units; do
         if file "$here/$unit" "/etc/systemd/system/$unit" 0644; then units_changed=yes; fi
     done
     booted && [ -z "$dry" ] || return 0

@@ -96,13 +96,14 @@ def event_of(line: bytes) -> Event:
         data = json.loads(line) if len(line) <= LINE_LIMIT else None
         at = datetime.fromisoformat(_text(data, "at"))
         kind = Kind(_text(data, "kind"))
-    except (ValueError, RecursionError) as error:
+        if at.tzinfo is None:
+            raise BadLine("time without a zone")
+        at = at.astimezone(UTC)
+    except (ValueError, RecursionError, OverflowError) as error:  # the last: beyond the year 9999 or before 1
         raise BadLine("not an event") from error
-    if at.tzinfo is None:
-        raise BadLine("time without a zone")
     return Event(
         kind=kind,
-        at=at.astimezone(UTC),
+        at=at,
         username=_text(data, "username"),
         address=_text(data, "address"),
         port=_port(data),

@@ -27,7 +27,7 @@ ALGORITHMS = frozenset(
     }
 )
 FILE_LIMIT = 1024 * 1024
-_OPTION = re.compile(r'(?P<name>[A-Za-z0-9-]+)(?:="(?P<value>(?:\\"|[^"])*)")?(?P<more>,|[ \t]+)')
+_OPTION = re.compile(r'(?P<name>[A-Za-z0-9-]+)(?:="(?P<value>[^"\\]*)")?(?P<more>,|[ \t]+)')
 _TIME = re.compile(r"(?P<digits>[0-9]+)(?P<utc>Z|UTC)?", re.IGNORECASE | re.ASCII)
 # sshd takes a time of zero for a mistake; a day more for the host's zone.
 _NO_TIME = datetime(1970, 1, 2)
@@ -167,8 +167,7 @@ def _option_words(text: str) -> Iterator[tuple[str, str | None, int]]:
         if found is None:
             raise _BadLine("no key of a known type, and no options either")
         position = found.end()
-        value = found["value"]
-        yield found["name"], None if value is None else value.replace('\\"', '"'), position
+        yield found["name"], found["value"], position
         if found["more"] != ",":
             return
 

@@ -37,6 +37,7 @@ class Kind(IntEnum):
     READ = 5
     WRITE = 6
     LSTAT = 7
+    SETSTAT = 9
     OPENDIR = 11
     READDIR = 12
     REMOVE = 13
@@ -141,6 +142,7 @@ class Attributes:
     owner: int | None = None
     mode: int | None = None
     modified: int | None = None
+    group: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,17 +232,17 @@ class _Body:
 def _attributes(body: _Body) -> Attributes:
     if body.peek() == _ALL:  # what OpenSSH always sends
         whole = body.fields(_WHOLE)
-        return Attributes(size=whole[1], owner=whole[2], mode=whole[4], modified=whole[6])
+        return Attributes(size=whole[1], owner=whole[2], mode=whole[4], modified=whole[6], group=whole[3])
     flags = body.number()
     if flags & ~(_ALL | _Has.EXTENDED):
         raise BadAnswer.of("attributes that version 3 does not have")
     size = body.fields(_LONG)[0] if flags & _Has.SIZE else None
-    owner = body.fields(_WORDS)[0] if flags & _Has.OWNER else None
+    owner, group = body.fields(_WORDS) if flags & _Has.OWNER else (None, None)
     mode = body.number() if flags & _Has.MODE else None
     modified = body.fields(_WORDS)[1] if flags & _Has.TIMES else None
     for _ in range(body.number() if flags & _Has.EXTENDED else 0):
         body.string(), body.string()
-    return Attributes(size, owner, mode, modified)
+    return Attributes(size, owner, mode, modified, group)
 
 
 def _status(number: int, body: _Body) -> Status:
@@ -250,7 +252,10 @@ def _status(number: int, body: _Body) -> Status:
 
 def _names(number: int, body: _Body) -> Names:
     entries = []
-    for _ in range(body.number()):
+    count = body.number()
+    if not count:  # a directory's end has an answer of its own: without it, this could go on for ever
+        raise BadAnswer.of("a listing's part without a name")
+    for _ in range(count):
         name, _ = body.string(), body.string()
         entries.append((name, _attributes(body)))
     return Names(number, tuple(entries))
@@ -399,6 +404,11 @@ def write(handle: bytes, offset: int, content: bytes) -> Request:
 def lstat(path: bytes) -> Request:
     """What is at `path` itself: a link is told as a link."""
     return Request(Kind.LSTAT, _string(path), Found)
+
+
+def set_mode(path: bytes, mode: int) -> Request:
+    """Give what is at `path` these permission bits. A link is followed: look first."""
+    return Request(Kind.SETSTAT, _string(path) + _mode(mode), Status)
 
 
 def open_directory(path: bytes) -> Request:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import ipaddress
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from .keyfile import Address, KeyLine
+
+STRANGERS_PAUSE = timedelta(hours=1)
+STRANGERS_LIMIT = 1_000
 
 
 class Reason(StrEnum):
@@ -94,17 +98,37 @@ def foremost(reasons: Iterable[Reason]) -> Reason | None:
     return min(reasons, key=order.index, default=None)
 
 
-def verdict(*, account: bool, offers: Sequence[Offer], methods: Iterable[str]) -> Reason:
+def verdict(*, account: bool, offers: Sequence[Offer], methods: Iterable[str], end: Reason | None = None) -> Reason:
     """Why a connection did not sign in.
 
     `account`: whether the last name it gave has a key file; `methods`: the methods it tried (RFC 4252), in
-    any order.
+    any order; `end`: why the host ended the connection, if it did.
     """
     if not account:
         return Reason.UNKNOWN_ACCOUNT
+    # That it took too long says little of one that had offered a key: it was told no.
+    ended = None if end is Reason.TOO_SLOW and offers else end
     if offers:
-        return foremost(offer.reason or Reason.NOT_SIGNED for offer in offers) or Reason.NO_KEY_OFFERED
-    return Reason.WRONG_METHOD if set(methods) - {"none", "publickey"} else Reason.NO_KEY_OFFERED
+        reason = foremost(offer.reason or Reason.NOT_SIGNED for offer in offers)
+        return ended if ended and reason is Reason.UNKNOWN_KEY else reason or Reason.NO_KEY_OFFERED
+    is_other = bool(set(methods) - {"none", "publickey"})
+    return Reason.WRONG_METHOD if is_other else ended or Reason.NO_KEY_OFFERED
+
+
+@dataclass(slots=True)
+class Strangers:
+    """Whoever never says who they are, such as scanners and monitors: noted, but not each time."""
+
+    _noted: OrderedDict[str, datetime] = field(default_factory=OrderedDict)
+
+    def is_news(self, address: str, at: datetime) -> bool:
+        """Whether to note this one: one of an address in STRANGERS_PAUSE."""
+        before = self._noted.pop(address, None)
+        is_quiet = before is not None and at - before < STRANGERS_PAUSE
+        self._noted[address] = before if is_quiet and before else at
+        while len(self._noted) > STRANGERS_LIMIT:
+            self._noted.popitem(last=False)
+        return not is_quiet
 
 
 def telling(offers: Sequence[Offer], reason: Reason) -> str:

@@ -7,7 +7,8 @@ account's; and what is told of a connection must carry the address and port that
 
 What it cannot tell, as sshd does not: which keys were offered under a name that is no account, that a password was
 tried where passwords are switched off (it looks like no key at all), and, from a process in a chroot without a
-/dev/log, anything after the sign-in, a shell refused included.
+/dev/log, anything after the sign-in. That a shell was refused there can be told by somebody else (`SshdLog.refused`);
+that forwarding or another subsystem was, by nobody.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from .events import OFFERED_LIMIT, TEXT_LIMIT, Event, Kind, shown_username
 from .paths import USERNAME, shown
-from .signin import Offer, Reason, peer_address, telling, verdict
+from .signin import Offer, Reason, Strangers, peer_address, telling, verdict
 from .sshdlines import Line, unescaped
 
 OFFERS_LIMIT = 64
@@ -31,15 +33,14 @@ CONNECTIONS_LIMIT = 10_000
 NAME_LIMIT = 100  # characters: sshd cuts names there
 # A connection that has said nothing for so long has ended unseen: sshd gives two minutes to sign in, unless told more.
 SILENCE = timedelta(minutes=5)
-# Strangers who never say who they are: one event an address in this time.
-STRANGERS_PAUSE = timedelta(hours=1)
-STRANGERS_LIMIT = 1_000
+# Sessions that are over, and refusals that no session is known for yet: what is told of them may come a little late.
+LATE_LIMIT = 1_000
+LATE = timedelta(minutes=5)
 
 _PEER = r"(?P<address>[0-9A-Fa-f:.]+(?:%[\w.-]+)?) port (?P<port>[0-9]{1,5})"
 _KEY = r"(?P<type>[A-Z0-9-]+) (?P<fingerprint>SHA256:[A-Za-z0-9+/]{43})"
 _WHO = r"(?:(?:(?P<invalid>invalid) user (?P<stranger>.*)|(?:(?P<signing_in>authenticating) )?user (?P<name>\S+)) )?"
 _TRIED = {"key exchange method": "key-exchange", "host key type": "host-key", "cipher": "cipher", "MAC": "mac"}
-_OTHER_ENDS = frozenset({Reason.UNKNOWN_KEY, Reason.NO_KEY_OFFERED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class _Connection:
     client: str = ""
     fingerprint: str = ""
     child: int = 0
+    refusals_from: str = ""
     place: str = ""
     is_foreign: bool = False
     told: int = 0
@@ -109,7 +111,9 @@ class SshdLog:
     limit: int = CONNECTIONS_LIMIT
     _open: OrderedDict[int, _Connection] = field(default_factory=OrderedDict)
     _signed_in: OrderedDict[tuple[str, int], _Connection] = field(default_factory=OrderedDict)
-    _strangers: OrderedDict[str, datetime] = field(default_factory=OrderedDict)
+    _strangers: Strangers = field(default_factory=Strangers)
+    _over_lately: OrderedDict[int, _Connection] = field(default_factory=OrderedDict)
+    _refused_early: OrderedDict[int, datetime] = field(default_factory=OrderedDict)
 
     def read(self, line: Line) -> list[Told]:
         """What a line tells: mostly nothing, or nothing yet."""
@@ -122,6 +126,25 @@ class SshdLog:
             connection.end = connection.end or Reason.TOO_SLOW
             told.extend(self._over(connection))
         return told
+
+    def refused(self, child: int, at: datetime) -> list[Told]:
+        """Somebody else than sshd's log tells that a session wanted a shell or a command, and did not get it.
+
+        `child`: the process of sshd that runs as the account. The log may come to speak of it earlier or later.
+        """
+        connection = self._session_of(child, at)
+        if connection is not None:
+            return list(self._not_sftp(connection, max(at, connection.last), "ends", "shell"))
+        self._refused_early[child] = at
+        _shorten(self._refused_early, LATE_LIMIT)
+        return []
+
+    def _session_of(self, child: int, at: datetime) -> _Connection | None:
+        known = [one for one in self._signed_in.values() if one.child == child and at > one.last - LATE]
+        over = self._over_lately.get(child)
+        if known or over is None:
+            return known[-1] if known else None
+        return over if abs(at - over.last) < LATE else None
 
     @property
     def needed_from(self) -> str:
@@ -253,8 +276,7 @@ class SshdLog:
         if not self.is_account(connection.username):
             return
         self._signed_in[connection.address, connection.port] = connection
-        while len(self._signed_in) > self.limit:
-            self._signed_in.popitem(last=False)
+        _shorten(self._signed_in, self.limit)
         yield self._event(connection, Kind.ACCEPTED, line.at, fingerprint=connection.fingerprint)
         peer = (connection.address, connection.port)
         yield Opened(line.pid, line.at, connection.username, connection.fingerprint, *peer)
@@ -262,9 +284,12 @@ class SshdLog:
     def child(self, line: Line, found: re.Match[str]) -> Iterator[Told]:
         newest_first = reversed(self._signed_in.values())
         connection = next((one for one in newest_first if one.pid == line.pid), None)
-        if connection is not None:
-            connection.child = int(found["child"])
-        return iter(())
+        if connection is None:
+            return
+        connection.child = int(found["child"])
+        refused = self._refused_early.pop(connection.child, None)
+        if refused is not None and abs(refused - line.at) < LATE:
+            yield from self._not_sftp(connection, max(refused, connection.last), "ends", "shell")
 
     def no_agreement(self, line: Line, found: re.Match[str]) -> Iterator[Told]:
         connection = self._connection(line, found)
@@ -310,16 +335,23 @@ class SshdLog:
     def tried_else(self, line: Line, found: re.Match[str]) -> Iterator[Told]:
         """Signed in, and then wanted what there is not."""
         connection = self._session(line, found)
-        if connection is not None and connection.told <= NOTED_REFUSALS:
+        if connection is not None:
             tried = "subsystem" if found["what"].startswith("subsystem") else "shell"
-            yield self._event(
-                connection,
-                Kind.SHELL_REFUSED,
-                line.at,
-                fingerprint=connection.fingerprint,
-                reason=Kind.SHELL_REFUSED,
-                tried=tried,
-            )
+            yield from self._not_sftp(connection, line.at, "log", tried)
+
+    def _not_sftp(self, connection: _Connection, at: datetime, source: str, tried: str) -> Iterator[Told]:
+        # What both can tell of a session is believed of the first only: it would be told twice.
+        connection.refusals_from = connection.refusals_from or source
+        if connection.refusals_from != source or connection.told > NOTED_REFUSALS:
+            return
+        yield self._event(
+            connection,
+            Kind.SHELL_REFUSED,
+            at,
+            fingerprint=connection.fingerprint,
+            reason=Kind.SHELL_REFUSED,
+            tried=tried,
+        )
 
     def too_many_sessions(self, line: Line, found: re.Match[str]) -> Iterator[Told]:
         connection = self._session(line, found)
@@ -336,6 +368,9 @@ class SshdLog:
         connection = self._session(line, found)
         if connection is not None:
             del self._signed_in[connection.address, connection.port]
+            connection.last = line.at
+            self._over_lately[connection.child] = connection
+            _shorten(self._over_lately, LATE_LIMIT)
             yield Closed(connection.pid, line.at)
 
     def _session(self, line: Line, found: re.Match[str]) -> _Connection | None:
@@ -367,9 +402,8 @@ class SshdLog:
             return
         if connection.is_foreign or (connection.is_account and not self.is_account(connection.username)):
             return
-        reason = verdict(account=bool(connection.is_account), offers=connection.offers, methods=connection.methods)
-        if connection.end and reason in _OTHER_ENDS and not (connection.end is Reason.TOO_SLOW and connection.offers):
-            reason = connection.end
+        is_account = bool(connection.is_account)
+        reason = verdict(account=is_account, offers=connection.offers, methods=connection.methods, end=connection.end)
         offered = tuple(dict.fromkeys(offer.fingerprint for offer in connection.offers if offer.fingerprint))
         yield self._event(
             connection,
@@ -381,13 +415,8 @@ class SshdLog:
         )
 
     def _stranger_gone(self, connection: _Connection) -> Iterator[Told]:
-        """Scanners, monitors and clients that did not like our key: noted, but not each time."""
-        before = self._strangers.pop(connection.address, None)
-        is_quiet = before is not None and connection.last - before < STRANGERS_PAUSE
-        self._strangers[connection.address] = before if is_quiet and before else connection.last
-        while len(self._strangers) > STRANGERS_LIMIT:
-            self._strangers.popitem(last=False)
-        if not is_quiet:
+        """Scanners, monitors and clients that did not like our key."""
+        if self._strangers.is_news(connection.address, connection.last):
             reason = connection.end or Reason.LEFT_EARLY
             yield self._event(connection, Kind.REFUSED, connection.last, reason=reason)
 
@@ -415,6 +444,12 @@ class SshdLog:
             tried=tried,
             mark=connection.mark(),
         )
+
+
+def _shorten(kept: OrderedDict[Any, Any], limit: int) -> None:
+    """Forget what is oldest."""
+    while len(kept) > limit:
+        kept.popitem(last=False)
 
 
 def _key(pid: int, peer: tuple[str, int]) -> int:

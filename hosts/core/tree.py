@@ -7,6 +7,7 @@ from .paths import name_bytes, name_text
 
 PLACES = ("upload", "upload-processed", "downloads")
 DEPTH_LIMIT = 32
+ENTRIES_LIMIT = 20_000  # of /upload/ itself, and of all below it together: more is not looked at
 
 Parts = tuple[str, ...]
 

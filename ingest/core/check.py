@@ -1,15 +1,16 @@
 """A format and the files of an epoch -> every finding, and a verdict. Any error: nothing of the epoch is loaded."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from ingest.core.choose import COMPLETE, is_noise
 from ingest.core.display import shown_name
-from ingest.core.findings import Ledger, Severity
+from ingest.core.engine import engine
+from ingest.core.findings import Finding, Ledger, Severity
 from ingest.core.manifest import Stated, read_manifest
 from ingest.core.nearest import did_you_mean, nearest
-from ingest.core.records import Row, read_records
-from ingest.core.references import Keys
+from ingest.core.records import Row
+from ingest.core.references import Keys, KeySet
 from ingest.core.schema import Format, MissingRow, Mode, Table
 from ingest.core.tables import Bench, TableCheck
 from ingest.core.verdict import FileCounts, Limits, Source, Verdict
@@ -17,29 +18,50 @@ from ingest.core.verdict import FileCounts, Limits, Source, Verdict
 __all__ = ["FileCounts", "Limits", "Row", "Source", "Verdict", "check", "rows"]
 
 
-def check(known: Format, sources: Sequence[Source], limits: Limits, progress: Callable[[int], None]) -> Verdict:
+def check(
+    known: Format,
+    sources: Sequence[Source],
+    limits: Limits,
+    progress: Callable[[int], None],
+    each: Callable[[Finding], None] | None = None,
+    on_record: Mapping[str, KeySet] | None = None,
+) -> Verdict:
     """Check the files of one epoch against their format.
 
-    `progress` is called now and then with the number of rows read so far, over all files. Wrong data raises nothing;
-    what a source's `open` or `read` raises (other than ArchiveError) comes through, for the caller to try again.
+    `progress` is called now and then with the number of rows read so far, over all files; `each` with every finding,
+    those that the verdict only counts as well, about in the order of the files. `on_record`: not None if one file was
+    sent by itself, so that nothing else of its set is missed; what it refers to is looked up among these keys of the
+    records, by table, or not at all. Wrong data raises nothing; what a
+    source's `open` or `read` raises (other than ArchiveError) comes through, for the caller to try again.
     """
-    return _Check(known, sources, limits, progress).run()
+    return _Check(known, sources, Ledger(limits.per_code, each), limits, progress, on_record).run()
 
 
 def rows(known: Format, table: Table, source: Source) -> Iterator[Row]:
-    """The records of one checked file, in its order; a row sent twice comes twice. Raises RowsError if unchecked."""
+    """The records of one checked file, about in its order; a row sent twice comes twice. Raises RowsError if unchecked.
+
+    `batches.read_batches` gives the same in bulk.
+    """
     if table not in known.all_tables:
         raise KeyError(table.name)
-    return read_records(table, source, Limits())
+    batches = engine("batches").read_batches(table, source, Limits())
+    return (row for batch in batches for row in batch.rows(range(len(batch))))
 
 
 class _Check:
     def __init__(
-        self, known: Format, sources: Sequence[Source], limits: Limits, progress: Callable[[int], None]
+        self,
+        known: Format,
+        sources: Sequence[Source],
+        ledger: Ledger,
+        limits: Limits,
+        progress: Callable[[int], None],
+        on_record: Mapping[str, KeySet] | None,
     ) -> None:
         self.known = known
+        self.on_record = on_record
         self.limits = limits
-        self.ledger = Ledger(limits.per_code)
+        self.ledger = ledger
         self.placed: dict[str, Source] = {}
         self.strangers: list[str] = []
         self.done: dict[str, TableCheck] = {}
@@ -50,15 +72,22 @@ class _Check:
         stated = self._stated()
         modes = {table.name: self._mode(table, stated) for table in self.known.tables}
         self._tell_missing(modes, stated)
-        self.bench.keys.seen = {
-            name: set() for name, mode in modes.items() if mode is Mode.FULL and name in self.placed
-        }
+        full = [table for table in self.known.tables if modes[table.name] is Mode.FULL and table.name in self.placed]
+        asked = {reference.place for table in self.known.tables for reference in table.references}
+        self.bench.keys.seen = {place: set() for table in full for place in table.places if place in asked}
+        self._look_up()
         for table in self.known.load_order:
             if table.name in self.placed:
                 self._check_table(table, modes[table.name])
         self._tell_strangers()
         self.bench.progress(self.bench.rows)
         return self._verdict()
+
+    def _look_up(self) -> None:
+        """Has references to files that were not sent looked up in what is on record."""
+        known = {table: keys for table, keys in (self.on_record or {}).items() if table not in self.placed}
+        keys = self.bench.keys
+        keys.seen, keys.read, keys.on_record = {**keys.seen, **known}, {*known}, known.keys()
 
     def _report(self, file: str, code: str, message: str, hint: str = "") -> None:
         self.ledger.report(self.known.severity(code), shown_name(file), code, message, hint=hint)
@@ -79,6 +108,8 @@ class _Check:
         if manifest is None:
             return None
         source = self.placed.get(manifest.table.name)
+        if source is None and self.on_record is not None:
+            return None
         if source is None:
             self._report(manifest.table.file, "missing-file", *self._missing_words(manifest.table))
             return Stated(readable=False)
@@ -102,15 +133,27 @@ class _Check:
         return mode if mode is not None else Mode.ABSENT
 
     def _tell_missing(self, modes: dict[str, Mode], stated: Stated | None) -> None:
-        required = [table for table in self.known.tables if table.required]
+        required = [table for table in self.known.tables if table.required and self.on_record is None]
         if stated is not None and not any(modes[table.name] is Mode.FULL for table in required):
             if stated.readable and not any(mode is not Mode.ABSENT for mode in modes.values()):
                 file = self.known.all_tables[0].file
                 self._report(file, "nothing-sent", "The manifest says that nothing has changed; nothing is loaded.")
             return
-        for table in required:
+        for table in (*required, *self._needed(modes)):
             if table.name not in self.placed and modes[table.name] is Mode.ABSENT:
                 self._report(table.file, "missing-file", *self._missing_words(table))
+
+    def _needed(self, modes: dict[str, Mode]) -> list[Table]:
+        """Tables that are not required by themselves, but by others that are here."""
+        full = [table for table in self.known.tables if modes[table.name] is Mode.FULL and table.name in self.placed]
+        if self.on_record is not None:
+            # What a row does depends on whether its owner is sent, so these cannot come without.
+            full = [table for table in full if table.owner]
+        needed = {name for table in full for name in table.needs}
+        any_of = self.known.recognised_by_any if self.on_record is None else ()
+        if any_of and not self.placed.keys() & set(any_of):
+            needed.add(any_of[0])
+        return [table for table in self.known.tables if table.name in needed and not table.required]
 
     def _missing_words(self, table: Table) -> tuple[str, str]:
         like = nearest(table.file, self.strangers)
@@ -127,7 +170,7 @@ class _Check:
                 self._report(name, "unknown-file", "This file does not belong to the format and is passed over.", hint)
 
     def _check_table(self, table: Table, mode: Mode) -> None:
-        run = TableCheck(self.bench, table, self.placed[table.name], mode)
+        run: TableCheck = engine("tablesieve").SievedCheck(self.bench, table, self.placed[table.name], mode)
         self.done[table.name] = run
         run.run()
         if not run.rows and run.mode is Mode.FULL:
@@ -137,11 +180,13 @@ class _Check:
         self.bench.keys.done(table.name)
 
     def _tell_empty(self, run: TableCheck) -> None:
-        if run.table.required or run.table not in self.known.tables:
+        if run.table.required or run.table.needs_rows or run.table not in self.known.tables:
             if not self.ledger.number(run.file, Severity.ERROR):
                 self._report(run.file, "no-rows", "The file has no rows. Nothing is taken away because of it.", NO_ROWS)
             return
         run.mode = Mode.ABSENT
+        if self.ledger.number(run.file, Severity.ERROR):
+            return
         message = "The file has no rows and counts as not sent; nothing is taken away because of it."
         self._report(run.file, "no-rows-optional", message)
 

@@ -25,6 +25,7 @@ RATIO_FLOOR = 1 << 20
 ENCRYPTED = 0x1 | 0x40 | 0x2000
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 DRIVE = re.compile(r"[A-Za-z]:")
+BLOCK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,19 @@ class Archive:
         except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, ValueError):
             raise _damaged(name) from None
         return io.BufferedReader(_Measured(raw, name, self._infos[name].file_size))
+
+    def damaged(self) -> tuple[Finding, ...]:
+        """What is to be said of members that are not what they say; each is read to its end."""
+        return tuple(damage(member.name) for member in self.members if self.ok and not self._is_whole(member.name))
+
+    def _is_whole(self, name: str) -> bool:
+        try:
+            with self.open(name) as member:
+                while member.read(BLOCK):
+                    pass
+        except ArchiveError:
+            return False
+        return True
 
 
 def read_archive(file: BinaryIO, name: str, limits: ArchiveLimits) -> Archive:
@@ -144,6 +158,12 @@ class _Measured(io.RawIOBase):
         if not self.closed:
             self._raw.close()
         super().close()
+
+
+def damage(name: str) -> Finding:
+    """The one finding about a member that cannot be read to its end; nothing of its zip is loaded then."""
+    error = _damaged(name)
+    return Finding(shown_name(name), error.code, Severity.ERROR, error.message, hint=error.hint)
 
 
 def _damaged(name: str) -> ArchiveError:

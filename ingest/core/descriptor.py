@@ -12,10 +12,9 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from ingest.core.errors import DescriptorError
-from ingest.core.findings import Severity
-from ingest.core.nearest import did_you_mean, nearest
+from ingest.core.node import OURS, Node
 from ingest.core.patterns import UnsafePattern, safe_pattern
-from ingest.core.rules import RULES
+from ingest.core.ruling import row_rules, severities, unique_keys
 from ingest.core.schema import (
     Container,
     Deletion,
@@ -31,6 +30,7 @@ from ingest.core.schema import (
     Rules,
     Table,
 )
+from ingest.core.soundness import sound_format, sound_table, unlike
 
 __all__ = ["Field", "Format", "Table", "parse_format", "read_format"]
 
@@ -41,96 +41,22 @@ DATE_FORMAT = re.compile(r"%[Ymd](?:[-/. ]?%[Ymd]){2}")
 
 PACKAGE_KEYS = {"$schema", "profile", "name", "title", "description", "version", "licenses", "sources", "resources"}
 RESOURCE_KEYS = {"name", "path", "title", "description", "profile", "mediatype", "encoding", "schema"}
-SCHEMA_KEYS = {"fields", "primaryKey", "foreignKeys", "missingValues"}
+SCHEMA_KEYS = {"fields", "primaryKey", "uniqueKeys", "foreignKeys", "missingValues"}
 FIELD_KEYS = {
     "name", "title", "description", "type", "format", "constraints", "example",
     "trueValues", "falseValues", "delimiter", "itemType",
 }  # fmt: skip
 CONSTRAINT_KEYS = {"required", "unique", "pattern", "enum", "maxLength"}
-OURS = "sftpPortal"
-PACKAGE_OURS = {"layout", "containers", "recognise", "rules", "manifest"}
+PACKAGE_OURS = {"layout", "records", "containers", "recognise", "rules", "manifest"}
+RECOGNISE_KEYS = {"files", "anyFiles", "noFiles", "byHand"}
 RESOURCE_OURS = {
-    "required", "missingRow", "changeMarks", "deletion", "aliases", "recognise", "extraColumns", "sampleRows", "rules",
+    "required", "needs", "needsRows", "ifMissing", "missingRow", "ownedBy", "optionalKey", "changeMarks", "deletion",
+    "aliases", "recognise", "extraColumns", "sampleRows", "rules", "rowRules",
 }  # fmt: skip
-FIELD_OURS = {"aliases", "formats", "identifier", "references", "items", "discard", "sample", "rules"}
-
-
-class Node:
-    """One JSON value and its place, read by typed steps that each name the place when they fail."""
-
-    __slots__ = ("place", "value")
-
-    def __init__(self, value: object, place: str = "") -> None:
-        self.value = value
-        self.place = place
-
-    def fail(self, code: str, message: str, hint: str = "") -> DescriptorError:
-        return DescriptorError(code, self.place, message, hint)
-
-    def members(self) -> Mapping[str, object]:
-        if not isinstance(self.value, Mapping):
-            raise self.fail("not-an-object", "an object is needed here")
-        return self.value
-
-    def only(self, allowed: set[str]) -> "Node":
-        for key in self.members():
-            if key not in allowed:
-                hint = did_you_mean(nearest(str(key), allowed))
-                raise self.at(str(key)).fail("unknown-key", "this key is not known here", hint)
-        return self
-
-    def at(self, key: str) -> "Node":
-        step = key.replace("~", "~0").replace("/", "~1")
-        return Node(self.members().get(key), f"{self.place}/{step}")
-
-    def ours(self, allowed: set[str]) -> "Node":
-        node = self.at(OURS)
-        return Node({} if node.value is None else node.value, node.place).only(allowed)
-
-    def has(self, key: str) -> bool:
-        return self.members().get(key) is not None
-
-    def each(self, key: str) -> "Iterator[Node]":
-        node = self.at(key)
-        if node.value is None:
-            return
-        if not isinstance(node.value, list):
-            raise node.fail("not-a-list", "a list is needed here")
-        for position, value in enumerate(node.value):
-            yield Node(value, f"{node.place}/{position}")
-
-    def text(self) -> str:
-        if not isinstance(self.value, str) or not self.value or not self.value.isprintable():
-            raise self.fail("not-a-text", "a text of printable characters is needed here")
-        return self.value
-
-    def word(self, key: str, default: str = "") -> str:
-        return self.at(key).text() if self.has(key) else default
-
-    def words(self, key: str) -> tuple[str, ...]:
-        found = tuple(node.text() for node in self.each(key))
-        if len(set(found)) != len(found):
-            raise self.at(key).fail("twice", "the same text stands here twice")
-        return found
-
-    def flag(self, key: str) -> bool:
-        node = self.at(key)
-        if node.value is not None and not isinstance(node.value, bool):
-            raise node.fail("not-a-flag", "true or false is needed here")
-        return node.value is True
-
-    def number(self, key: str) -> int | None:
-        node = self.at(key)
-        if node.value is None:
-            return None
-        if not isinstance(node.value, int) or isinstance(node.value, bool) or node.value < 0:
-            raise node.fail("not-a-number", "a whole number is needed here")
-        return node.value
-
-    def matching(self, rule: re.Pattern[str], code: str, message: str) -> str:
-        if not rule.fullmatch(self.text()):
-            raise self.fail(code, message)
-        return self.text()
+FIELD_OURS = {
+    "aliases", "formats", "identifier", "references", "besides", "items", "extension", "discard", "personal", "sample",
+    "rules", "schoolYear",
+}  # fmt: skip
 
 
 def parse_format(content: str | bytes) -> Format:
@@ -148,24 +74,32 @@ def read_format(data: Mapping[str, object]) -> Format:
     ours = root.ours(PACKAGE_OURS)
     if ours.number("layout") != 1:
         raise ours.at("layout").fail("layout", "this must be 1, the only layout there is")
-    rules = _rules(ours, {})
+    rules = severities(ours, {})
     tables = tuple(_table(node, rules) for node in root.each("resources"))
-    _unlike(root.at("resources"), tables)
+    unlike(root.at("resources"), tables)
     manifest = _manifest(ours.at("manifest"), tables) if ours.has("manifest") else None
     data_tables = tuple(table for table in tables if manifest is None or table != manifest.table)
-    recognise = ours.at("recognise")
+    recognise = (ours.at("recognise") if ours.has("recognise") else Node({})).only(RECOGNISE_KEYS)
+    name = _name(root.at("name"))
     found = Format(
-        name=root.at("name").matching(FORMAT_NAME, "name", "a name is lower-case letters, digits, `.`, `_`, `-`"),
+        name=name,
         title=root.at("title").text(),
         version=root.at("version").text(),
         tables=data_tables,
         manifest=manifest,
         containers=_containers(ours),
-        recognised_by=recognise.words("files") if ours.has("recognise") else (),
-        foreign_files=recognise.only({"files", "noFiles"}).words("noFiles") if ours.has("recognise") else (),
+        recognised_by=recognise.words("files"),
+        foreign_files=recognise.words("noFiles"),
         rules=rules,
+        recognised_by_any=recognise.words("anyFiles"),
+        by_hand=recognise.flag("byHand"),
+        records=_name(ours.at("records")) if ours.has("records") else name,
     )
-    return _whole(root, found)
+    return sound_format(root, found)
+
+
+def _name(node: Node) -> str:
+    return node.matching(FORMAT_NAME, "name", "a name is lower-case letters, digits, `.`, `_`, `-`")
 
 
 def _no_key_twice(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -173,26 +107,6 @@ def _no_key_twice(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(made) != len(pairs):
         raise ValueError("a key stands twice in one object")
     return made
-
-
-def _rules(node: Node, above: Rules) -> Rules:
-    chosen: dict[str, Severity | None] = dict(above)
-    if node.has("rules"):
-        for code in node.at("rules").members():
-            place = node.at("rules").at(code)
-            if code not in RULES or not RULES[code].tunable:
-                raise place.fail("rule", "no rule of this name may be set", did_you_mean(nearest(code, RULES)))
-            chosen[code] = _severity(place)
-    return MappingProxyType(chosen)
-
-
-def _severity(node: Node) -> Severity | None:
-    text = node.text()
-    if text == "off":
-        return None
-    if text not in list(Severity):
-        raise node.fail("severity", "this must be error, warning, note or off")
-    return Severity(text)
 
 
 def _containers(ours: Node) -> frozenset[Container]:
@@ -205,14 +119,15 @@ def _containers(ours: Node) -> frozenset[Container]:
 def _table(node: Node, above: Rules) -> Table:
     node.only(RESOURCE_KEYS | {OURS})
     ours = node.ours(RESOURCE_OURS)
-    rules = _rules(ours, above)
+    rules = severities(ours, above)
     schema = node.at("schema").only(SCHEMA_KEYS)
     if schema.has("missingValues") and schema.at("missingValues").value != [""]:
         raise schema.at("missingValues").fail("missing-values", 'only [""] is understood')
     key = _primary_key(schema)
     references = (*_foreign_keys(schema, node), *_list_references(schema))
     identifiers = {*key, *(reference.field for reference in references)}
-    fields = tuple(_field(field, rules, key, identifiers) for field in schema.each("fields"))
+    needed = set(key) - set(ours.words("optionalKey"))
+    fields = tuple(_field(field, rules, needed, identifiers) for field in schema.each("fields"))
     table = Table(
         name=node.at("name").matching(TABLE_NAME, "name", "a table's name is letters, digits, `_` and `-`"),
         file=_file(node.at("path")),
@@ -228,8 +143,14 @@ def _table(node: Node, above: Rules) -> Table:
         extra_columns=_pattern(ours.at("extraColumns")) if ours.has("extraColumns") else None,
         sample_rows=ours.number("sampleRows") or 0,
         rules=rules,
+        optional_key=ours.words("optionalKey"),
+        owner=ours.word("ownedBy"),
+        needs=ours.words("needs"),
+        needs_rows=ours.flag("needsRows"),
+        if_missing=ours.word("ifMissing"),
+        row_rules=(*unique_keys(schema), *row_rules(ours)),
     )
-    return _table_agrees(node, table)
+    return sound_table(node, table)
 
 
 def _file(node: Node) -> str:
@@ -270,7 +191,15 @@ def _foreign_key(node: Node, resource: Node) -> Reference:
     target = node.at("reference").only({"resource", "fields"})
     itself = target.at("resource").value == ""
     table = resource.at("name").text() if itself else target.at("resource").text()
-    return Reference(_one_field(node.at("fields")), table, _one_field(target.at("fields")))
+    field = _one_field(node.at("fields"))
+    return Reference(field, table, _one_field(target.at("fields")), _besides(resource.at("schema"), field))
+
+
+def _besides(schema: Node, field: str) -> tuple[str, ...]:
+    for node in schema.each("fields"):
+        if node.at("name").value == field:
+            return node.ours(FIELD_OURS).words("besides")
+    return ()
 
 
 def _one_field(node: Node) -> str:
@@ -284,10 +213,10 @@ def _list_references(schema: Node) -> Iterator[Reference]:
     for node in schema.each("fields"):
         ours = node.ours(FIELD_OURS)
         if ours.has("references"):
-            yield Reference(node.at("name").text(), ours.at("references").text(), "")
+            yield Reference(node.at("name").text(), ours.at("references").text(), "", ours.words("besides"))
 
 
-def _field(node: Node, above: Rules, key: tuple[str, ...], identifiers: set[str]) -> Field:
+def _field(node: Node, above: Rules, needed: set[str], identifiers: set[str]) -> Field:
     node.only(FIELD_KEYS | {OURS})
     ours = node.ours(FIELD_OURS)
     limits = node.at("constraints") if node.has("constraints") else Node({}, f"{node.place}/constraints")
@@ -300,7 +229,7 @@ def _field(node: Node, above: Rules, key: tuple[str, ...], identifiers: set[str]
     return Field(
         name=name,
         type=type_,
-        required=limits.flag("required") or name in key,
+        required=limits.flag("required") or name in needed,
         unique=limits.flag("unique"),
         pattern=_pattern(items.at("pattern")) if items.has("pattern") else None,
         enum=items.words("enum"),
@@ -313,8 +242,17 @@ def _field(node: Node, above: Rules, key: tuple[str, ...], identifiers: set[str]
         identifier=ours.flag("identifier") or name in identifiers,
         discard=ours.flag("discard"),
         sample=_sample(ours),
-        rules=_rules(ours, above),
+        rules=severities(ours, above),
+        personal=ours.flag("personal"),
+        extension=_pattern(ours.at("extension")) if ours.has("extension") else None,
+        school_year=_is_school_year(ours, type_),
     )
+
+
+def _is_school_year(ours: Node, type_: FieldType) -> bool:
+    if ours.flag("schoolYear") and type_ not in (FieldType.YEAR, FieldType.DATE):
+        raise ours.at("schoolYear").fail("type", "only a year or a date tells a school year")
+    return ours.flag("schoolYear")
 
 
 def _field_type(node: Node) -> FieldType:
@@ -384,49 +322,14 @@ def _manifest(node: Node, tables: tuple[Table, ...]) -> Manifest:
 
 
 def _property(node: Node) -> Property:
-    node.only({"name", "values", "required", "aliases"})
-    return Property(node.at("name").text(), node.words("values"), node.flag("required"), node.words("aliases"))
+    node.only({"name", "values", "required", "aliases", "recognise"})
+    values, tells = node.words("values"), node.flag("recognise")
+    if tells and not values:
+        raise node.at("values").fail("manifest", "a format can only be known by values that are said")
+    return Property(node.at("name").text(), values, node.flag("required"), node.words("aliases"), tells)
 
 
 def _mode(node: Node) -> Mode:
     if node.text() not in list(Mode):
         raise node.fail("mode", "this must be full, changes or absent")
     return Mode(node.text())
-
-
-def _table_agrees(node: Node, table: Table) -> Table:
-    names = [name for field in table.fields for name in (field.name, *field.aliases)]
-    if not names or len(set(names)) != len(names):
-        raise node.at("schema").fail("fields", "fields are needed, and each name (and alias) once only")
-    marks = [*table.change_marks, *([table.deletion.field] if table.deletion else [])]
-    for name in (*table.key, *(ref.field for ref in table.references), *marks):
-        if name not in [field.name for field in table.fields]:
-            raise node.at("schema").fail("field", f"`{name}` is spoken of, but there is no such field")
-    for field in table.fields:
-        if field.discard and field.name in (*table.key, *marks):
-            raise node.at("schema").fail("key", f"`{field.name}` is needed to read the rows and cannot be discarded")
-        if field.name in table.key and (field.type is FieldType.LIST or field.formats not in ((), ("default",))):
-            raise node.at("schema").fail("key", f"`{field.name}` has several spellings and cannot be a key")
-    return table
-
-
-def _unlike(node: Node, tables: tuple[Table, ...]) -> None:
-    names = [table.name for table in tables]
-    files = [file for table in tables for file in table.files]
-    if not tables or len(set(names)) != len(names) or len(set(files)) != len(files):
-        raise node.fail("resources", "resources are needed, each name and each file (and alias) once only")
-
-
-def _whole(root: Node, found: Format) -> Format:
-    names = {table.name for table in found.all_tables}
-    for table in found.all_tables:
-        for reference in table.references:
-            key = found.table(reference.table).key if reference.table in names else ()
-            if len(key) != 1 or reference.target not in ("", key[0]):
-                what = f"`{reference.field}` of `{table.name}` must refer to the primary key (one field) of a resource"
-                raise root.at("resources").fail("reference", what)
-    if strangers := set(found.recognised_by) - names:
-        raise root.at(OURS).at("recognise").fail("recognise", f"no resource is named `{min(strangers)}`")
-    if not (found.recognised_by or any(table.required for table in found.all_tables)):
-        raise root.at(OURS).fail("recognise", "nothing tells this format: name files or require one")
-    return found

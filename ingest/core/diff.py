@@ -1,6 +1,6 @@
 """What a file changes, compared with what is on record: row by row, holding no more than keys and digests."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -58,25 +58,29 @@ class Comparison(Iterator[Change]):
         )
 
 
-def compare(previous: Mapping[str, bytes], rows: Iterable[Row], mode: Mode) -> Comparison:
+def compare(
+    previous: Mapping[str, bytes], rows: Iterable[Row], mode: Mode, removable: Callable[[str], bool] = lambda key: True
+) -> Comparison:
     """Compare rows with the active records (`previous`: key -> digest).
 
-    FULL: a record that no row names is removed. CHANGES: it stays. ABSENT is refused with ValueError: a file that
-    was not sent says nothing, and must not be compared.
+    FULL: a record that no row names is removed, if its key is `removable` (see `ownership`). CHANGES: it stays.
+    ABSENT is refused with ValueError: a file that was not sent says nothing, and must not be compared.
     """
     if mode is Mode.ABSENT:
         raise ValueError("a table that was not sent cannot be compared")
-    return Comparison(_changes(previous, rows, mode))
+    return Comparison(_changes(previous, rows, mode, removable))
 
 
-def _changes(previous: Mapping[str, bytes], rows: Iterable[Row], mode: Mode) -> Iterator[Change | None]:
+def _changes(
+    previous: Mapping[str, bytes], rows: Iterable[Row], mode: Mode, removable: Callable[[str], bool]
+) -> Iterator[Change | None]:
     seen: set[str] = set()
     for row in rows:
         if row.key not in seen:
             seen.add(row.key)
             yield _change(previous.get(row.key), row)
     if mode is Mode.FULL:
-        yield from (Change(What.REMOVED, key, None) for key in previous if key not in seen)
+        yield from (Change(What.REMOVED, key, None) for key in previous if key not in seen and removable(key))
 
 
 def _change(before: bytes | None, row: Row) -> Change | None:

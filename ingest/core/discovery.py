@@ -8,10 +8,30 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from ingest.core.choose import COMPLETE
-from ingest.core.display import listed
+from ingest.core.display import counted, listed, shown_name
+from ingest.core.findings import Finding, Severity
 
 EPOCH_NAME = re.compile(r"([0-9]{8}-[0-9]{6})")
 TEMPORARY = (".filepart", ".part", ".tmp")
+# Jobs that can make no directories send `users_auto.csv` instead: an epoch of one file, `users.csv`, without COMPLETE.
+AUTO_END = "_auto.csv"
+AUTO_NAME = re.compile(rf"([^.][^/]*){re.escape(AUTO_END)}")
+# Why an upload with such an entry is not read, for its finding and in half a sentence.
+UNREAD = {
+    "link": "This is a link. Links are not followed, and an upload with one is not read.",
+    "folder": "This is a folder. The files themselves belong here, without folders.",
+    "not-a-file": "This is no plain file, so it is not read.",
+    "second-name": "This file has a second name elsewhere (a hard link), by which it could still change.",
+    "odd-name": "This name holds characters that cannot be shown. Give the file its usual name.",
+}
+WHAT = {
+    "link": "is a link",
+    "folder": "is a folder",
+    "not-a-file": "is no plain file",
+    "second-name": "has a second name elsewhere (a hard link)",
+    "odd-name": "is a name that cannot be shown",
+}
+NO_COMPLETE = "The file `COMPLETE` is not there yet"
 
 
 def is_epoch_name(name: str) -> bool:
@@ -27,6 +47,15 @@ def epoch_time(name: str) -> datetime | None:
         return datetime.strptime(name, "%Y%m%d-%H%M%S")
     except ValueError:
         return None
+
+
+def auto_name(name: str) -> str | None:
+    """What the file `users_auto.csv` is an epoch of, `users.csv`; None for a file that is no epoch by itself.
+
+    The suffix is case-sensitive, as COMPLETE is.
+    """
+    match = AUTO_NAME.fullmatch(name)
+    return f"{match[1]}.csv" if match else None
 
 
 class Kind(StrEnum):
@@ -60,6 +89,11 @@ class Look:
         digest = hashlib.blake2b(told.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
         return cls(ordered, digest)
 
+    @classmethod
+    def unseen(cls, why: str) -> "Look":
+        """A look that could not be had: as long as the reason is the same, nothing has changed."""
+        return cls((), hashlib.blake2b(why.encode("utf-8"), digest_size=16).hexdigest())
+
 
 class State(StrEnum):
     UPLOADING = "uploading"
@@ -68,7 +102,13 @@ class State(StrEnum):
     UNSETTLED = "unsettled"
     TEMPORARY_NAMES = "temporary_names"
     HOSTILE = "hostile"
+    TOO_LARGE = "too_large"
+    STALLED = "stalled"
     RIPE = "ripe"
+
+
+# What lies there is not only plain, finished files, and is never read: no format given by hand can change that.
+UNREADABLE = (State.HOSTILE.value, State.TEMPORARY_NAMES.value, State.TOO_LARGE.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,31 +124,44 @@ class Ripeness:
         return self.state is State.RIPE
 
 
-def ripeness(look: Look, unchanged_for: timedelta, open_writes: bool, quiet: timedelta) -> Ripeness:
+def ripeness(
+    look: Look, unchanged_for: timedelta, open_writes: bool, quiet: timedelta, *, alone: bool = False
+) -> Ripeness:
     """Whether an epoch may be taken. `unchanged_for`: how long looks have had this digest, by our clock.
 
-    Sizes must rest even after COMPLETE, because clients that upload by the alphabet send COMPLETE first.
+    Sizes must rest even after COMPLETE, because clients that upload by the alphabet send COMPLETE first. `alone`: a
+    file that is an epoch by itself (`auto_name`); it has no COMPLETE, so that its rest is all there is to go by.
     """
-    if hostile := [entry for entry in look.entries if _is_hostile(entry)]:
-        return _told(State.HOSTILE, "is no plain file with a plain name, so nothing of this epoch is read.", hostile)
-    complete = next((entry for entry in look.entries if entry.name == COMPLETE), None)
-    if complete is None:
-        return _incomplete(look)
-    if complete.size:
-        return Ripeness(State.COMPLETE_MISNAMED, "`COMPLETE` has to be an empty file; this one is not.", (COMPLETE,))
+    if hostile := [entry for entry in look.entries if unread_for(entry)]:
+        return _told(State.HOSTILE, f"{WHAT[unread_for(hostile[0])]}, so nothing of this epoch is read.", hostile)
+    if not alone and (missing := _without_complete(look)):
+        return missing
     if open_writes:
-        return Ripeness(State.BEING_WRITTEN, "A file of this epoch is still open for writing.")
+        what = "The file" if alone else "A file of this epoch"
+        return Ripeness(State.BEING_WRITTEN, f"{what} is still open for writing.")
     if temporary := [entry for entry in look.entries if entry.name.casefold().endswith(TEMPORARY)]:
         return _told(State.TEMPORARY_NAMES, "has the name of an upload that is not finished.", temporary)
     if unchanged_for < quiet:
         left = int((quiet - unchanged_for).total_seconds() + 0.999)
-        return Ripeness(State.UNSETTLED, f"Complete; taken when nothing has changed for {left} more seconds.")
+        what = "Taken" if alone else "Complete; taken"
+        return Ripeness(State.UNSETTLED, f"{what} when nothing has changed for {left} more seconds.")
     return Ripeness(State.RIPE, "The upload is complete.")
 
 
-def _is_hostile(entry: Listed) -> bool:
-    plain = entry.kind is Kind.FILE and entry.links == 1
-    return not plain or not entry.name.isprintable() or entry.name in ("", ".", "..") or "/" in entry.name
+def unread_for(entry: Listed) -> str:
+    """The code of why an entry keeps its epoch from being read; empty if it does not."""
+    if entry.kind is not Kind.FILE:
+        return {Kind.LINK: "link", Kind.DIRECTORY: "folder"}.get(entry.kind, "not-a-file")
+    if entry.links != 1:
+        return "second-name"
+    is_plain = entry.name.isprintable() and entry.name not in ("", ".", "..") and "/" not in entry.name
+    return "" if is_plain else "odd-name"
+
+
+def unread_findings(look: Look) -> tuple[Finding, ...]:
+    """A finding for each entry that keeps an epoch from being read."""
+    found = ((entry.name, unread_for(entry)) for entry in look.entries)
+    return tuple(Finding(shown_name(name), code, Severity.ERROR, UNREAD[code]) for name, code in found if code)
 
 
 def _told(state: State, what: str, entries: list[Listed]) -> Ripeness:
@@ -117,14 +170,37 @@ def _told(state: State, what: str, entries: list[Listed]) -> Ripeness:
     return Ripeness(state, f"{listed(names[:1])}{more} {what}", names)
 
 
+def stalled(seen: Ripeness, unchanged_for: timedelta, patience: timedelta) -> Ripeness:
+    """The same, or that the upload seems to have stopped: it waits for more, and nothing has come for `patience`."""
+    if seen.state not in (State.UPLOADING, State.BEING_WRITTEN) or unchanged_for < patience:
+        return seen
+    hours = counted(int(patience.total_seconds() // 3600), "hour")
+    said = f"{NO_COMPLETE}." if seen.state is State.UPLOADING else seen.message
+    message = (
+        f"{said} Nothing has arrived for {hours}, so it seems to have stopped. Send what is missing, with "
+        "`COMPLETE` last, or delete it and send it again."
+    )
+    return Ripeness(State.STALLED, message, seen.names)
+
+
+def _without_complete(look: Look) -> Ripeness | None:
+    complete = next((entry for entry in look.entries if entry.name == COMPLETE), None)
+    if complete is None:
+        return _incomplete(look)
+    if complete.size:
+        return Ripeness(State.COMPLETE_MISNAMED, "`COMPLETE` has to be an empty file; this one is not.", (COMPLETE,))
+    return None
+
+
 def _incomplete(look: Look) -> Ripeness:
-    meant = [entry for entry in look.entries if _means_complete(entry.name)]
+    meant = [entry for entry in look.entries if means_complete(entry.name)]
     if meant:
         return _told(State.COMPLETE_MISNAMED, "is here: the file must be named exactly `COMPLETE`.", meant)
-    return Ripeness(State.UPLOADING, "The file `COMPLETE` is not there yet, so the upload goes on.")
+    return Ripeness(State.UPLOADING, f"{NO_COMPLETE}, so the upload goes on.")
 
 
-def _means_complete(name: str) -> bool:
+def means_complete(name: str) -> bool:
+    """Whether a name is one that people give to `COMPLETE` by mistake."""
     if name.casefold().endswith(TEMPORARY):
         return False
     return re.sub(r"[^a-z]", "", name.casefold().rsplit(".", 1)[0]) in ("complete", "completed")

@@ -1,7 +1,7 @@
 """What a check finds: one frozen value per finding, and a ledger that counts all and keeps some."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -42,9 +42,10 @@ class Tally:
 
 @dataclass(slots=True)
 class Ledger:
-    """Counts every finding and keeps the first `per_code` of each file and code."""
+    """Counts every finding and keeps the first `per_code` of each file and code. `each` hears of all, one by one."""
 
     per_code: int
+    each: Callable[[Finding], None] | None = None
     kept: list[Finding] = field(default_factory=list)
     totals: Counter[tuple[str, str, Severity]] = field(default_factory=Counter)
 
@@ -52,6 +53,8 @@ class Ledger:
         if self.totals[finding.file, finding.code, finding.severity] < self.per_code:
             self.kept.append(finding)
         self.totals[finding.file, finding.code, finding.severity] += 1
+        if self.each is not None:
+            self.each(finding)
 
     def report(
         self,
@@ -78,7 +81,8 @@ class Ledger:
         return sum(n for (name, _, level), n in self.totals.items() if name == file and level is severity)
 
     def tallies(self) -> tuple[Tally, ...]:
-        return tuple(Tally(file, code, level, n) for (file, code, level), n in self.totals.items())
+        """By file, code and severity."""
+        return tuple(Tally(file, code, level, n) for (file, code, level), n in sorted(self.totals.items()))
 
     def findings(self, order: Mapping[str, int]) -> tuple[Finding, ...]:
         """What was kept, by file in the given order, then by line and column."""

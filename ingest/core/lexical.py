@@ -1,37 +1,46 @@
 """Bytes to physical lines, lines to values: streaming, by true line numbers, one bad line never hiding the next.
 
 A quote that is opened and not closed would swallow everything up to the next quote. So a row is one physical line;
-lines are joined only where they give one row of just the right width and none of them would be a row by itself.
+lines are joined only where all quotes are right then, and none of the lines added would be a row by itself.
 """
 
 import codecs
 import csv
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import BinaryIO, NamedTuple
+
+from ingest.core.delimiters import COMMA
+from ingest.core.encodings import is_utf_8
+from ingest.core.errors import ArchiveError
 
 BLOCK = 1 << 18
 HEADER_REACH = 1 << 16
 JOINED_LINES = 100
 JOINED_BYTES = 1 << 16
-CELL = re.compile(r'(?:"((?:[^"]++|"")*+)"|([^",]*+))(,|\Z)')
-
 Read = Callable[[int], bytes]
+NumberedLine = tuple[int, bytes]
 
 
 @dataclass(slots=True)
 class Trace:
-    """What was seen of a text on the way: its encoding, its line ends, the line that has none."""
+    """What was seen of a text on the way: its encoding, its line ends, the line that has none.
+
+    `last` is the number of the last line, as soon as it is known; `broken`: why the text could not be read further.
+    """
 
     encoding: str = "UTF-8"
     ends: dict[str, int] = field(default_factory=lambda: {"CRLF": 0, "LF": 0, "CR": 0})
     unended: bool = False
     joined: bool = False
+    last: int = 0
+    broken: ArchiveError | None = None
 
-    def note_ends(self, block: bytes) -> None:
-        pairs, feeds, returns = block.count(b"\r\n"), block.count(b"\n"), block.count(b"\r")
+    def note_ends(self, pairs: int, feeds: int, returns: int) -> None:
+        """Add numbers of CRLF, of LF and of CR; each pair is counted in both of the others, too."""
         self.ends["CRLF"] += pairs
         self.ends["LF"] += feeds - pairs
         self.ends["CR"] += returns - pairs
@@ -95,28 +104,60 @@ def opened(stream: BinaryIO, trace: Trace) -> tuple[Read, bytes]:
     return stream.read, head.removeprefix(codecs.BOM_UTF8)
 
 
-def physical_lines(stream: BinaryIO, limit: int, trace: Trace) -> Iterator[bytes]:
-    """Lines without their ends (LF, CRLF or CR). A line over `limit` bytes comes cut to `limit + 1` bytes or more."""
+def whole_lines(stream: BinaryIO, limit: int, trace: Trace, size: int = 1) -> Iterator[bytes]:
+    """The text in pieces that end at line ends, of about `size` bytes or more; only the last may end elsewhere.
+
+    A line of more than `limit` bytes comes cut to `limit + 1` bytes or more.
+    """
     read, head = opened(stream, trace)
-    tail = b""
-    while block := head + read(BLOCK):
-        head = b""
-        while block.endswith(b"\r") and (more := read(1)):
-            block += more
-        cut = max(block.rfind(b"\n"), block.rfind(b"\r")) + 1
-        if not cut:
-            tail = (tail + block)[: limit + 1]
-            continue
-        whole = tail + block[:cut]
-        trace.note_ends(whole)
-        yield from whole.splitlines()
-        tail = block[cut:][: limit + 1]
+    tail, held, length = b"", [], 0
+    try:
+        while block := head + read(BLOCK):
+            head = b""
+            while block.endswith(b"\r") and (more := read(1)):
+                block += more
+            cut = max(block.rfind(b"\n"), block.rfind(b"\r")) + 1
+            if not cut:
+                tail = (tail + block)[: limit + 1]
+                continue
+            held += [tail, block[:cut]]
+            length += len(tail) + cut
+            tail = block[cut:][: limit + 1]
+            if length >= size:
+                yield b"".join(held)
+                held, length = [], 0
+    except ArchiveError:
+        yield b"".join(held)
+        raise
     if tail:
         trace.unended = True
-        yield tail
+    if last := b"".join([*held, tail]):
+        yield last
 
 
-def read_header(stream: BinaryIO) -> tuple[str, ...] | None:
+def physical_lines(stream: BinaryIO, limit: int, trace: Trace) -> Iterator[bytes]:
+    """Lines without their ends (LF, CRLF or CR). A line over `limit` bytes comes cut to `limit + 1` bytes or more."""
+    return lines_of(whole_lines(stream, limit, trace), trace)
+
+
+def lines_of(pieces: Iterable[bytes], trace: Trace) -> Iterator[bytes]:
+    """The lines of pieces that end at line ends."""
+    for piece in pieces:
+        trace.note_ends(piece.count(b"\r\n"), piece.count(b"\n"), piece.count(b"\r"))
+        yield from piece.splitlines()
+
+
+def numbered(lines: Iterable[bytes], trace: Trace) -> Iterator[NumberedLine]:
+    """Lines with their numbers, from 1 on. What cannot be read further is over; `trace` knows why."""
+    try:
+        for number, line in enumerate(lines, start=1):
+            trace.last = number
+            yield number, line
+    except ArchiveError as error:
+        trace.broken = error
+
+
+def read_header(stream: BinaryIO, mark: str = COMMA.mark) -> tuple[str, ...] | None:
     """The column names in the first line that is not blank, from at most 64 KiB. None: this is not such a text.
 
     An empty file has the header `()`.
@@ -130,16 +171,20 @@ def read_header(stream: BinaryIO) -> tuple[str, ...] | None:
     line = next((line for line in lines if line.strip()), None)
     if line is None:
         return () if len(head) < HEADER_REACH else None
-    return _header_values(line.rstrip(b"\r\n"))
+    return _header_values(line.rstrip(b"\r\n"), mark)
 
 
-def _header_values(line: bytes) -> tuple[str, ...] | None:
+def _header_values(line: bytes, mark: str) -> tuple[str, ...] | None:
+    is_sound = is_utf_8(line)
     try:
-        text = line.decode()
-        values = split(text)
+        text = line.decode() if is_sound else line.decode("cp1252")
+        values = split(text, mark)
     except ValueError:
         return None
-    return None if "\0" in text else tuple(values)
+    # A header that is no UTF-8 shows all the same what the file is, and the check tells what is wrong with it; but
+    # what has neither columns nor plain letters is no text.
+    is_text = "\0" not in text if is_sound else len(values) > 1 and all(value.isprintable() for value in values)
+    return tuple(values) if is_text else None
 
 
 class Unclosed(ValueError):
@@ -150,26 +195,32 @@ class Stray(ValueError):
     """A quote stands where none may stand. The argument is the position of the value, counted from 1."""
 
 
-def split(text: str) -> list[str]:
-    """The values of one row by RFC 4180 section 2, strictly. Raises Unclosed or Stray."""
+def split(text: str, mark: str = COMMA.mark) -> list[str]:
+    """The values of one row by RFC 4180 section 2, strictly; `mark` stands between them. Raises Unclosed or Stray."""
     if '"' not in text:
-        return text.split(",")
+        return text.split(mark)
     try:
-        values: list[str] = next(csv.reader((text,), strict=True))
+        values: list[str] = next(csv.reader((text,), delimiter=mark, strict=True))
     except (csv.Error, StopIteration):
-        return _split_slowly(text)
+        return _split_slowly(text, mark)
     # The csv module lets quotes pass inside an unquoted value; only the slow way tells them from doubled ones.
-    return _split_slowly(text) if any('"' in value for value in values) else values
+    return _split_slowly(text, mark) if any('"' in value for value in values) else values
 
 
-def _split_slowly(text: str) -> list[str]:
+@cache
+def _cell(mark: str) -> re.Pattern[str]:
+    mark = re.escape(mark)
+    return re.compile(rf'(?:"((?:[^"]++|"")*+)"|([^"{mark}]*+))({mark}|\Z)')
+
+
+def _split_slowly(text: str, mark: str) -> list[str]:
     values: list[str] = []
-    at, mark = 0, ","
-    while mark:
-        cell = CELL.match(text, at)
+    at, end, cells = 0, mark, _cell(mark)
+    while end:
+        cell = cells.match(text, at)
         if cell is None:
             raise _quote_trouble(text, at, len(values) + 1)
-        quoted, plain, mark = cell.groups()
+        quoted, plain, end = cell.groups()
         values.append(plain if quoted is None else quoted.replace('""', '"'))
         at = cell.end()
     return values
@@ -181,22 +232,37 @@ def _quote_trouble(text: str, at: int, position: int) -> ValueError:
 
 
 class Rows:
-    """The rows of one text, header included, each with its first physical line."""
+    """The rows of one text, header included, each with its first physical line. Raises ArchiveError at a broken end.
 
-    def __init__(self, stream: BinaryIO, limit: int) -> None:
-        self.trace = Trace()
+    Of a text of which some lines are left out, those left out must be whole rows by themselves.
+    """
+
+    def __init__(self, stream: BinaryIO, limit: int, mark: str = COMMA.mark) -> None:
+        trace = Trace()
+        self._begin(numbered(physical_lines(stream, limit, trace), trace), limit, trace, mark)
+
+    @classmethod
+    def of_lines(cls, lines: Iterator[NumberedLine], limit: int, trace: Trace, mark: str = COMMA.mark) -> "Rows":
+        """The rows that some lines of a text make up; `trace` is told by whoever gives the lines."""
+        made = cls.__new__(cls)
+        made._begin(lines, limit, trace, mark)
+        return made
+
+    def _begin(self, lines: Iterator[NumberedLine], limit: int, trace: Trace, mark: str) -> None:
+        self.trace = trace
         self.limit = limit
+        self.mark = mark
         self.line = 0
-        self._lines = physical_lines(stream, limit, self.trace)
-        self._ahead: deque[bytes] = deque()
+        self._lines = lines
+        self._ahead: deque[NumberedLine] = deque()
         self._width = 0
 
     def set_width(self, width: int) -> None:
-        """How many values a row should have; lines are joined only to give exactly that many."""
+        """How many values a row should have; lines are joined only once this is known."""
         self._width = width
 
     def __iter__(self) -> Iterator[RawRow]:
-        limit = self.limit
+        limit, mark = self.limit, self.mark
         while (raw := self._next()) is not None:
             line = self.line
             if len(raw) > limit:
@@ -207,16 +273,20 @@ class Rows:
             except UnicodeDecodeError as error:
                 yield RawRow(line, "", None, self._not_text(raw, error))
                 continue
-            yield RawRow(line, text, text.split(",")) if '"' not in text else self._quoted(line, text)
+            yield RawRow(line, text, text.split(mark)) if '"' not in text else self._quoted(line, text)
+        if self.trace.broken:
+            raise self.trace.broken
 
     def _next(self) -> bytes | None:
-        raw = self._ahead.popleft() if self._ahead else next(self._lines, None)
-        self.line += raw is not None
+        numbered = self._ahead.popleft() if self._ahead else next(self._lines, None)
+        if numbered is None:
+            return None
+        self.line, raw = numbered
         return raw
 
     def _quoted(self, line: int, text: str) -> RawRow:
         try:
-            return RawRow(line, text, split(text), None, line)
+            return RawRow(line, text, split(text, self.mark), None, line)
         except Stray as error:
             message = f"Value {error.args[0]} of this row has a quote in a place where none may stand."
             return RawRow(line, text, None, Flaw("quote-stray", message, 'Inside quotes write each quote twice: `""`.'))
@@ -234,12 +304,12 @@ class Rows:
                 text += "\n" + part
                 if '"' not in part:
                     continue
-                values = split(text)
+                values = split(text, self.mark)
             except Unclosed:
                 continue
             except ValueError:
                 return None
-            if len(values) != self._width:
+            if not self._width:
                 return None
             for _ in range(number):
                 self._next()
@@ -254,26 +324,31 @@ class Rows:
                 if following is None:
                     return
                 self._ahead.append(following)
-            yield self._ahead[position]
+            number, raw = self._ahead[position]
+            if number != self.line + position + 1:
+                return
+            yield raw
 
     def at_open_end(self) -> bool:
         """Whether the text is over after this row, without a line end."""
-        return next(self._look_ahead(), None) is None and self.trace.unended
+        over = next(self._look_ahead(), None) is None and not self._ahead
+        return over and self.trace.unended and self.line == self.trace.last
 
     def _stands_alone(self, text: str) -> bool:
         try:
-            return self._width > 1 and len(split(text)) == self._width
+            return self._width > 1 and len(split(text, self.mark)) == self._width
         except ValueError:
             return False
 
     def _not_text(self, raw: bytes, error: UnicodeDecodeError) -> Flaw:
         if self.trace.encoding != "UTF-8":
-            return Flaw("encoding", f"From here on the text is not valid {self.trace.encoding}.", SAVE_AS)
+            what = f"From here on the text is not valid {self.trace.encoding}."
+            return Flaw("encoding", what, "Have the file exported as UTF-8.")
         what = f"Byte {error.start + 1} of this line (0x{raw[error.start]:02X}) is not UTF-8."
         return Flaw("encoding", what, SAVE_AS)
 
 
-SAVE_AS = "Have the file exported as UTF-8."
+SAVE_AS = "Have the file exported as UTF-8. If all of it is Windows-1252, say so in the file settings, under Uploads."
 UNCLOSED = Flaw(
     "quote-unclosed",
     "A quote is opened in this row and never closed.",

@@ -2,18 +2,16 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from hashlib import blake2b
 from operator import itemgetter
 from typing import NamedTuple
 
 from ingest.core.errors import RowsError
 from ingest.core.header import Columns, read_columns
 from ingest.core.lexical import RawRow, Rows
+from ingest.core.rowhash import row_hash
 from ingest.core.schema import Table
 from ingest.core.values import canonical
 from ingest.core.verdict import Limits, Source
-
-DIGEST_BYTES = 16
 
 
 class Row(NamedTuple):
@@ -48,10 +46,8 @@ class RecordMaker:
         for at, make in self._shape:
             picked[at] = make(picked[at])
         told = picked if self._told is None else self._told(picked)
-        # No value holds a NUL (that is an error), so it can stand between them.
-        digest = blake2b("\0".join(told).encode(), digest_size=DIGEST_BYTES).digest()
         gone = self._deletion is not None and picked[self._deletion[0]] == self._deletion[1]
-        return Row(self._key(picked), dict(zip(self.names, picked, strict=True)), digest, gone, line)
+        return Row(self._key(picked), dict(zip(self.names, picked, strict=True)), row_hash(told), gone, line)
 
 
 def key_maker(places: Sequence[int]) -> Callable[[Sequence[str]], str]:
@@ -59,6 +55,29 @@ def key_maker(places: Sequence[int]) -> Callable[[Sequence[str]], str]:
     if len(places) == 1:
         return itemgetter(places[0])
     return lambda values: "|".join(values[at].replace("\\", "\\\\").replace("|", "\\|") for at in places)
+
+
+def has_key(table: Table, columns: Columns) -> bool:
+    """Whether every column of the key is in the file, but those that may be empty."""
+    return all(name in columns.places or name in table.optional_key for name in table.key)
+
+
+def key_of_values(table: Table, columns: Columns) -> Callable[[Sequence[str]], str]:
+    """The key of a row as it stands in the file, which is the key of its record.
+
+    A column that may be empty may be missing, too; where case is forgiven, the list's own spelling counts.
+    """
+    fields = [table.field(name) for name in table.key]
+    if all(field.name in columns.places and canonical(field) is None for field in fields):
+        return key_maker([columns.places[field.name] for field in fields])
+    reads = [(columns.places.get(field.name, columns.width), canonical(field) or str) for field in fields]
+    make = key_maker(range(len(reads)))
+
+    def key(values: Sequence[str]) -> str:
+        padded = (*values, "")
+        return make([shape(padded[at]) for at, shape in reads])
+
+    return key
 
 
 def tidied(values: list[str]) -> list[str]:
@@ -69,10 +88,10 @@ def tidied(values: list[str]) -> list[str]:
 def read_records(table: Table, source: Source, limits: Limits, strict: bool = True) -> Iterator[Row]:
     """The records of a file, in its order. Not strict: what is no row is passed over. Raises RowsError if strict."""
     with closing(source.open()) as stream:
-        rows = Rows(stream, limits.line_bytes)
+        rows = Rows(stream, limits.line_bytes, source.delimiter.mark)
         feed = iter(rows)
-        columns = read_columns(table, header_values(feed), frozenset())
-        if not columns.usable or any(name not in columns.places for name in table.key):
+        columns = read_columns(table, header_values(feed), frozenset(), source.delimiter)
+        if not columns.usable or not has_key(table, columns):
             raise RowsError("not-checked", f"`{table.file}` has no header that can be read.")
         rows.set_width(columns.width)
         maker = RecordMaker(table, columns)

@@ -1,16 +1,26 @@
 """Keys of the files of one epoch, and the values that refer to them."""
 
-from collections.abc import Collection
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from dataclasses import field as made
+from typing import Protocol
 
-from ingest.core.findings import Ledger
+from ingest.core.findings import Ledger, Severity
 from ingest.core.schema import Field, Reference
 
 MISSING_HINT = "Send the record that is referred to in the same epoch, or leave out the row that refers to it."
+UNKNOWN_HINT = "If it is new, send it as well. Otherwise look whether the value is right."
 
 
-@dataclass(slots=True)
+class KeySet(Protocol):
+    """Keys of a table: a set, or a `hashes.KeyRing` for many."""
+
+    def add(self, key: str, /) -> None: ...
+
+    def __contains__(self, key: object, /) -> bool: ...
+
+
+@dataclass(slots=True, eq=False)
 class Waiting:
     """Values of one column that name keys not seen when they were read: each value with its lines."""
 
@@ -19,18 +29,34 @@ class Waiting:
     reference: Reference
     lines: dict[str, list[int]] = made(default_factory=dict)
 
+    def add(self, key: str, line: int) -> None:
+        self.lines.setdefault(key, []).append(line)
+
+    def missing(self, keys: KeySet) -> Iterator[tuple[str, list[int]]]:
+        """The values that are none of the keys, by first appearance, each with its lines."""
+        return ((value, lines) for value, lines in self.lines.items() if value not in keys)
+
 
 @dataclass(slots=True)
 class Keys:
-    """The keys seen so far, by table. A table that is not here was not sent in full, and nothing can be said."""
+    """The keys seen so far, by place (`Table.places`). What is not here was not sent in full: nothing can be said.
+
+    `on_record`: tables whose keys are not those of a file but of the records.
+    """
 
     ledger: Ledger
-    seen: dict[str, set[str]]
+    seen: dict[str, KeySet]
     read: set[str] = made(default_factory=set)
     waiting: list[Waiting] = made(default_factory=list)
+    on_record: Container[str] = ()
 
-    def knows(self, table: str) -> bool:
-        return table in self.seen
+    def tell(self, file: str, column: Field, reference: Reference, line: int, value: str) -> None:
+        """A value refers to a key that there is not."""
+        tells = report_unknown if reference.table in self.on_record else report_missing
+        tells(self.ledger, file, column, reference, line, value)
+
+    def knows(self, place: str) -> bool:
+        return place in self.seen
 
     def done(self, table: str) -> None:
         """The table has been read to its end: what waited for its keys is settled."""
@@ -41,15 +67,14 @@ class Keys:
 
     def forget(self, table: str) -> None:
         """The table's keys are not to be trusted: nothing is said about references to it."""
-        self.seen.pop(table, None)
+        for place in [place for place in self.seen if place.split("\0")[0] == table]:
+            del self.seen[place]
         self.waiting = [one for one in self.waiting if one.reference.table != table]
 
     def _settle(self, one: Waiting) -> None:
-        keys: Collection[str] = self.seen.get(one.reference.table, ())
-        for value, lines in one.lines.items():
-            if value not in keys:
-                for line in lines:
-                    report_missing(self.ledger, one.file, one.field, one.reference, line, value)
+        for value, lines in one.missing(self.seen.get(one.reference.place, set())):
+            for line in lines:
+                report_missing(self.ledger, one.file, one.field, one.reference, line, value)
 
 
 def report_missing(ledger: Ledger, file: str, column: Field, reference: Reference, line: int, value: str) -> None:
@@ -62,5 +87,19 @@ def report_missing(ledger: Ledger, file: str, column: Field, reference: Referenc
         line=line,
         column=column.name,
         hint=MISSING_HINT,
+        value=value,
+    )
+
+
+def report_unknown(ledger: Ledger, file: str, column: Field, reference: Reference, line: int, value: str) -> None:
+    """Enter that a value refers to what is not on record. It may come in a file of its own, so this is no error."""
+    ledger.report(
+        Severity.WARNING if column.severity("reference") else None,
+        file,
+        "reference",
+        f"No record of `{reference.table}` has this key.",
+        line=line,
+        column=column.name,
+        hint=UNKNOWN_HINT,
         value=value,
     )

@@ -26,7 +26,10 @@ class FileSummary:
 
 @dataclass(frozen=True, slots=True)
 class EpochSummary:
-    """All that the log says. `reason` is one sentence; times need a zone; `tallies` count what was not stored too."""
+    """All that the log says. `reason` is one sentence; times need a zone; `tallies` count what was not stored too.
+
+    `listing`: the name of the file beside it that has more findings, if there is one.
+    """
 
     epoch: str
     format_title: str
@@ -37,6 +40,7 @@ class EpochSummary:
     files: tuple[FileSummary, ...] = ()
     findings: tuple[Finding, ...] = ()
     tallies: tuple[Tally, ...] = ()
+    listing: str = ""
 
 
 def summary_of(
@@ -63,7 +67,12 @@ def summary_of(
 
 def render_log(summary: EpochSummary) -> str:
     """The log as plain text with LF line ends; its first line begins with SUCCEEDED or FAILED."""
-    return "\n".join(_lines(summary)) + "\n"
+    return "\n".join(_lines(summary, "SUCCEEDED" if summary.succeeded else "FAILED")) + "\n"
+
+
+def render_check(summary: EpochSummary, word: str) -> str:
+    """The same of files that were only checked; its first line begins with `word`."""
+    return "\n".join(_lines(summary, word)) + "\n"
 
 
 def _reason(verdict: Verdict, changes: Mapping[str, Counts]) -> str:
@@ -74,11 +83,12 @@ def _reason(verdict: Verdict, changes: Mapping[str, Counts]) -> str:
     return f"{counted(rows, 'row')} in {counted(len(changes), 'file')} loaded."
 
 
-def _lines(summary: EpochSummary) -> Iterator[str]:
-    yield f"{'SUCCEEDED' if summary.succeeded else 'FAILED'}: {summary.reason}"
+def _lines(summary: EpochSummary, word: str) -> Iterator[str]:
+    yield f"{word}: {summary.reason}"
     yield ""
     yield f"Epoch:     {shown_name(summary.epoch)}"
-    yield f"Format:    {summary.format_title}"
+    if summary.format_title:
+        yield f"Format:    {summary.format_title}"
     if summary.started:
         yield f"Started:   {_time(summary.started)}"
     if summary.finished:
@@ -143,7 +153,7 @@ def _unshown(summary: EpochSummary) -> Iterator[str]:
     more = sorted((tally.file, tally.code, number) for tally, number in left if number > 0)
     if more:
         yield ""
-        yield "Counted, but not shown one by one:"
+        yield f"Counted, but not shown one by one{f' ({summary.listing} has more)' if summary.listing else ''}:"
         for file, code, number in more:
             yield f"    {file}  [{code}]  {number:,} more"
 

@@ -32,6 +32,16 @@ RULES: dict[str, Rule] = {
     "manifest-unknown": Rule(WARNING),
     "manifest-mode": Rule(WARNING, tunable=False),
     "nothing-sent": Rule(NOTE, tunable=False),
+    # what is in a folder, sent or to be sent
+    "link": FIXED,
+    "folder": FIXED,
+    "not-a-file": FIXED,
+    "second-name": FIXED,
+    "odd-name": FIXED,
+    "unfinished": FIXED,
+    "complete-name": FIXED,
+    "complete-not-empty": FIXED,
+    "unrecognised": FIXED,
     # zips
     "zip-damaged": FIXED,
     "zip-too-many": FIXED,
@@ -49,6 +59,7 @@ RULES: dict[str, Rule] = {
     # text and lines
     "encoding": FIXED,
     "utf-16": Rule(WARNING),
+    "windows-1252": Rule(WARNING, tunable=False),
     "nul": FIXED,
     "control-character": Rule(WARNING),
     "mixed-line-ends": Rule(NOTE),
@@ -65,6 +76,7 @@ RULES: dict[str, Rule] = {
     # the header
     "no-header": FIXED,
     "delimiter": FIXED,
+    "header-glued": FIXED,
     "header-empty": FIXED,
     "header-trailing": Rule(WARNING),
     "header-duplicate": FIXED,
@@ -86,6 +98,13 @@ RULES: dict[str, Rule] = {
     "scientific-notation": Rule(ERROR),
     "outer-blanks": Rule(WARNING),
     "marked-in-full": Rule(WARNING),
+    # several columns, several rows
+    "dates-order": Rule(ERROR),
+    "condition": Rule(ERROR),
+    "once": Rule(ERROR),
+    "disagree": Rule(ERROR),
+    "circle": Rule(ERROR),
+    "parts": Rule(ERROR),
     # identity and references
     "key-empty": FIXED,
     "key-duplicate": FIXED,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from hashlib import blake2b
+from math import prod
 
 from ingest.core.schema import Field, FieldType, Format, Mode, Table
 
@@ -35,6 +36,7 @@ LAST_NIGHT = 25
 PERIOD = 200
 PER_MILLE_MOVED = 2
 ACTIVE = "active"
+IN_STEP = "@in-step"
 MARK_TIME = "2026-08-15T00:00:00.000Z"
 
 
@@ -102,33 +104,87 @@ class _Maker:
         if target is not None:
             return self._referring(table, one, self.known.table(target))
         if one.name in table.key:
-            template = one.sample[0] if one.sample else f"{table.name}#########"
-            return lambda index, dice, changed: _template(template, index)
+            return self._keyed(table, one)
         return _invented(one, self._dice(table.name, one.name) | 1)
+
+    def _keyed(self, table: Table, one: Field) -> Cell:
+        if one.name in table.optional_key and not one.sample:
+            return lambda index, dice, changed: ""
+        if len(table.key) > 1 and (len(one.sample) > 1 or WORDS.keys() & set(one.sample)):
+            pick = _choice(one, self._dice(table.name, one.name) | 1)
+            return lambda index, dice, changed: pick(index, dice, 0)
+        template = one.sample[0] if one.sample else f"{table.name}#########"
+        return lambda index, dice, changed: _template(template, index)
 
     def _referring(self, table: Table, one: Field, target: Table) -> Cell:
         if not target.sample_rows or (target.name == table.name and not one.required):
             return lambda index, dice, changed: ""
-        count, key = self._count(target), target.field(target.key[0])
+        part = next(ref.part for ref in table.references if ref.field == one.name)
+        count, key = self._count(target), target.field(part or target.key[0])
         template = key.sample[0] if key.sample else f"{target.name}#########"
+        if one.sample == (IN_STEP,):
+            return lambda index, dice, changed: _template(template, index % count)
         if one.name in table.key:
-            # The key of another table as one's own key: the rows go side by side.
-            return lambda index, dice, changed: _template(template, index)
+            if self._leader(table) is target:
+                return lambda index, dice, changed: _template(template, index)
+            # The keys of other tables as one's own key: the rows go side by side, then each with another.
+            steps = self._steps_before(table, one)
+            return lambda index, dice, changed: _template(template, _turned(index, steps, count))
         factor = self._dice(table.name, one.name) | 1
         return lambda index, dice, changed: _template(template, _mixed(dice, factor) % count)
 
+    def _steps_before(self, table: Table, one: Field) -> tuple[int, ...]:
+        """How many records there are of each table whose key stands in this one's key before `one`."""
+        targets = {ref.field: ref.table for ref in table.references if ref.field in table.key}
+        sizes = {name: self._count(self.known.table(targets[name])) for name in table.key if name in targets}
+        ranked = sorted(sizes, key=lambda name: (-sizes[name], name))
+        return tuple(sizes[name] for name in ranked[: ranked.index(one.name)])
+
     def _count(self, table: Table) -> int:
-        return max(table.sample_rows * self.size // 1000, 1)
+        rows = max(table.sample_rows * self.size // 1000, 1)
+        targets = {ref.field: self.known.table(ref.table) for ref in table.references if ref.field in table.key}
+        if any(_is_unlike(table.field(name)) for name in table.key if name not in (*targets, *table.optional_key)):
+            return rows
+        # Of two keys there are only so many pairs.
+        return min(rows, prod(self._count(one) for one in targets.values() if one.sample_rows))
 
     def _window(self, table: Table, night: int) -> tuple[int, int]:
         """First and last row number of a night. Rows that others refer to are only ever added."""
+        if (leader := self._leader(table)) is not None:
+            first, _ = self._window(leader, night)
+            return first, first + self._count(table)
         moved = night * (self._count(table) * PER_MILLE_MOVED // 1000)
-        stays = any(ref.table == table.name for other in self.known.tables for ref in other.references)
+        stays = any(self._leader(other) is not table for other in self._referring_to(table))
         return 0 if stays else moved, self._count(table) + moved
+
+    def _referring_to(self, table: Table) -> list[Table]:
+        return [other for other in self.known.tables if any(ref.table == table.name for ref in other.references)]
+
+    def _leader(self, table: Table) -> Table | None:
+        """The table whose rows come and go with this one's: there is a row for each, and nobody else names them."""
+        targets = [ref.table for ref in table.references if ref.field in table.key]
+        if len(table.key) < 2 or len(targets) != 1 or targets == [table.name]:
+            return None
+        leader = self.known.table(targets[0])
+        alone = self._referring_to(leader) == [table]
+        return leader if alone and leader.sample_rows >= table.sample_rows > 0 else None
 
     def _dice(self, *what: object) -> int:
         text = "\0".join(map(str, (self.seed, *what)))
         return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def _is_unlike(one: Field) -> bool:
+    """Whether a column of the key has another value in every row."""
+    return not one.sample or (len(one.sample) == 1 and "#" in one.sample[0])
+
+
+def _turned(index: int, steps: Sequence[int], count: int) -> int:
+    """Which of `count` records a row names, so that no two rows name the same ones all together."""
+    turn = 0
+    for step in steps:
+        index, turn = index // step, turn + index % step
+    return (index + turn) % count
 
 
 def _mixed(dice: int, factor: int) -> int:

@@ -48,7 +48,12 @@ Rules = Mapping[str, Severity | None]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One column. `formats` are date formats, the first one ours; `discard`: checked, but never kept."""
+    """One column.
+
+    `formats` are date formats, the first one ours; `discard`: checked, but never kept; `personal`: never shown, not
+    even to staff who compare nights; `extension`: a pattern of values that may stand beside those of `enum`;
+    `school_year`: the year or the day in which the school year of the file ends.
+    """
 
     name: str
     type: FieldType
@@ -66,6 +71,9 @@ class Field:
     discard: bool
     sample: tuple[str, ...]
     rules: Rules
+    personal: bool = False
+    extension: str | None = None
+    school_year: bool = False
 
     def severity(self, code: str) -> Severity | None:
         """How bad a breach of this rule is in this column; None: not worth a word."""
@@ -74,11 +82,27 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """`field` holds a key of `table` (a list field: keys). `target` is that key's field, empty if not said."""
+    """`field` holds a key of `table` (a list field: keys), or one of `besides`, which refer to nothing.
+
+    `target` is that key's field, empty if not said. Where it is one field of several that make up the key, `part` is
+    its name; otherwise `part` is empty.
+    """
 
     field: str
     table: str
     target: str
+    besides: tuple[str, ...] = ()
+    part: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where the keys referred to are kept, see `Table.places`."""
+        return key_place(self.table, self.part)
+
+
+def key_place(table: str, part: str) -> str:
+    """The name of a set of keys: a table's whole keys, or one column of them."""
+    return f"{table}\0{part}" if part else table
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +123,82 @@ class Deletion:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """What one value has to be: one of `values`, or, where `filled` is said, any text or none."""
+
+    field: str
+    values: tuple[str, ...] = ()
+    filled: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InOrder:
+    """The date in `last` is not before the one in `first`."""
+
+    first: str
+    last: str
+
+
+@dataclass(frozen=True, slots=True)
+class Implies:
+    """A row that meets all of `when` meets `then`."""
+
+    when: tuple[Condition, ...]
+    then: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """Of the rows that meet all of `where`, no two have the same values in `of`."""
+
+    of: tuple[str, ...]
+    where: tuple[Condition, ...]
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
+class Agree:
+    """Rows with the same values in `of` have the same values in `fields`."""
+
+    of: tuple[str, ...]
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoCircle:
+    """Nobody is above himself by way of `field`, which refers to the same table."""
+
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class SameParts:
+    """The values of two columns, cut at `mark`, have equally many parts."""
+
+    first: str
+    last: str
+    mark: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowRule:
+    """A rule on several columns. `message` is the format's own sentence, empty where ours will do."""
+
+    what: InOrder | Implies | Once | Agree | NoCircle | SameParts
+    code: str
+    severity: Severity | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
-    """One file of a format. `change_marks`: columns filled in a file of changes and empty in a full one."""
+    """One file of a format.
+
+    `change_marks`: columns filled in a file of changes and empty in a full one. `optional_key`: columns of the key
+    that may be empty. `referred`: columns of a composite key that others refer to by themselves. `owner`: the column
+    that names whose row it is; such rows live and are removed with what they belong to (see `ownership`). `needs`:
+    tables without which this one is not sent; `needs_rows`: an empty file of it is an error.
+    """
 
     name: str
     file: str
@@ -116,6 +214,13 @@ class Table:
     extra_columns: str | None
     sample_rows: int
     rules: Rules
+    optional_key: tuple[str, ...] = ()
+    referred: tuple[str, ...] = ()
+    owner: str = ""
+    needs: tuple[str, ...] = ()
+    needs_rows: bool = False
+    if_missing: str = ""
+    row_rules: tuple[RowRule, ...] = ()
 
     def field(self, name: str) -> Field:
         return next(field for field in self.fields if field.name == name)
@@ -129,6 +234,16 @@ class Table:
         return (self.file, *self.aliases)
 
     @property
+    def places(self) -> tuple[str, ...]:
+        """The names of the sets of keys that a check of this table fills."""
+        return (self.name, *(key_place(self.name, column) for column in self.referred))
+
+    @property
+    def owner_table(self) -> str:
+        """The table of those to whom the rows belong; empty where they belong to nobody."""
+        return next((ref.table for ref in self.references if ref.field == self.owner), "")
+
+    @property
     def kept_fields(self) -> tuple[Field, ...]:
         """The columns of which values are kept in records."""
         return tuple(field for field in self.fields if not field.discard)
@@ -136,12 +251,13 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """One named value of a manifest. Without `values` anything goes."""
+    """One named value of a manifest. Without `values` anything goes. `tells`: the format is known by it."""
 
     name: str
     values: tuple[str, ...]
     required: bool
     aliases: tuple[str, ...]
+    tells: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +274,11 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A set of files that belong together. `tables` are the data files, without the manifest."""
+    """A set of files that belong together. `tables` are the data files, without the manifest.
+
+    `recognised_by` must all be there, of `recognised_by_any` one; `by_hand`: never recognised, only ever chosen.
+    `records`: whose records they are about; formats that share it speak of the same ones, whichever of them comes.
+    """
 
     name: str
     title: str
@@ -169,6 +289,9 @@ class Format:
     recognised_by: tuple[str, ...]
     foreign_files: tuple[str, ...]
     rules: Rules
+    recognised_by_any: tuple[str, ...] = ()
+    by_hand: bool = False
+    records: str = ""
 
     def table(self, name: str) -> Table:
         """The table of this name; KeyError if there is none."""

@@ -1,18 +1,20 @@
 """One file against its table: every line, every value, every key, with the numbers and findings that follow."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 from ingest.core.display import counted, listed, shown_name
 from ingest.core.errors import ArchiveError
 from ingest.core.findings import Ledger
-from ingest.core.header import Columns, read_columns
-from ingest.core.lexical import RawRow, Rows, Trace
-from ingest.core.records import Row, first_row, fitted, key_maker, picker, read_records, tidied
-from ingest.core.references import Keys, Waiting, report_missing
+from ingest.core.header import Columns, HeaderFault, read_columns
+from ingest.core.lexical import Flaw, RawRow, Rows, Trace
+from ingest.core.records import Row, first_row, fitted, has_key, key_of_values, picker, read_records, tidied
+from ingest.core.references import Keys, KeySet, Waiting
+from ingest.core.rowrules import RowFault, RowJudge, row_judge
 from ingest.core.rules import usual
-from ingest.core.schema import Field, Mode, Reference, Table
+from ingest.core.schema import Field, Mode, Reference, Table, key_place
 from ingest.core.values import Accepts, acceptor, explain, items
 from ingest.core.verdict import Limits, Source
 
@@ -40,13 +42,13 @@ class Marks:
 
 
 @dataclass(frozen=True, slots=True)
-class _Link:
+class Link:
     """A column that refers to keys: where it stands, and the keys if they are complete by now."""
 
     at: int
     field: Field
     reference: Reference
-    known: set[str]
+    known: Container[str]
     waiting: Waiting | None
 
 
@@ -63,21 +65,23 @@ class TableCheck:
         self.usable = True
         self.marks = Marks()
         self.required = frozenset(one.name for one in table.fields if one.required or self._is_mark_now(one))
-        self.keys: set[str] = bench.keys.seen.get(table.name, set())
+        self.keys: KeySet = bench.keys.seen.get(table.name, set())
         self._twins: set[str] = set()
-        self._uniques: dict[str, dict[str, int]] = {one.name: {} for one in table.fields if one.unique}
+        self._uniques: dict[str, dict[str, int]] = {}
 
     def run(self) -> None:
         """Read the file once; twice more only if keys stand in it twice."""
         try:
             with closing(self.source.open()) as stream:
-                self._read(Rows(stream, self.bench.limits.line_bytes))
-            if self._twins:
-                self._tell_twins()
+                self._read(self._rows(stream))
+            self._tell_twins()
         except ArchiveError as error:
             self._report("unreadable", error.message, hint=error.hint)
             self.usable = False
         self._tell_marks()
+
+    def _rows(self, stream: BinaryIO) -> Rows:
+        return Rows(stream, self.bench.limits.line_bytes, self.source.delimiter.mark)
 
     def _is_mark_now(self, one: Field) -> bool:
         return self.mode is Mode.CHANGES and one.name in self.table.change_marks
@@ -98,35 +102,53 @@ class TableCheck:
         if columns is not None and columns.usable:
             rows.set_width(columns.width)
             self._read_rows(rows, feed, columns, header.values or [])
-        self.usable = columns is not None and columns.usable and all(key in columns.places for key in self.table.key)
-        self._tell_text(rows.trace)
+        self.usable = columns is not None and columns.usable and has_key(self.table, columns)
+        self._tell_text(rows.trace, columns is not None and columns.usable)
 
     def _columns(self, header: RawRow) -> Columns | None:
         if header.flaw:
-            self._report(header.flaw.code, header.flaw.message, line=header.line, hint=header.flaw.hint)
+            self._report(header.flaw.code, header.flaw.message, line=header.line, hint=self._hint(header.flaw))
             return None
         if "\0" in header.text:
             self._report("nul", "There is a NUL character in the header.", line=header.line, hint=BINARY)
             return None
-        columns = read_columns(self.table, header.values or [], self.required)
+        columns = read_columns(self.table, header.values or [], self.required, self.source.delimiter)
         for one in columns.faults:
-            told = one.fault
-            self._report(told.code, told.message, line=header.line, column=one.column, hint=told.hint)
+            self._tell_header(one, header.line)
         return columns
+
+    def _tell_header(self, one: HeaderFault, line: int) -> None:
+        told = one.fault
+        known = next((field for field in self.table.fields if field.name == one.column), None)
+        severity = (known or self.table).severity(told.code)
+        self.bench.ledger.report(
+            severity, self.file, told.code, told.message, line=line, column=one.column, hint=told.hint
+        )
 
     def _read_rows(self, rows: Rows, feed: Iterator[RawRow], columns: Columns, header: list[str]) -> None:
         width, judges, links = columns.width, self._judges(columns), self._links(columns)
-        key_of, twins, seen = self._key_maker(columns), self._twins, self.keys
+        key_of, note_key = self._key_maker(columns), self._note_key
         marks = self._mark_places(columns)
         marked = picker([at for at, _ in marks])
-        uniques = [(columns.places[name], name) for name in self._uniques if name in columns.places]
+        uniques = self._unique_places(columns)
+        parts, judge = self._parts(columns), self._judge(columns)
+        self._begin(columns, links)
+        # A blank after or before what stands between values.
+        after, before = (f"{self.source.delimiter.mark} ", f" {self.source.delimiter.mark}")
         for raw in feed:
             line, text, values, flaw, quoted = raw
             if flaw is not None or values is None or len(values) != width:
                 values = self._odd(rows, raw, width)
                 if values is None:
                     continue
-            if quoted or not text.isprintable() or ", " in text or " ," in text or text[:1] == " " or text[-1:] == " ":
+            if (
+                quoted
+                or not text.isprintable()
+                or after in text
+                or before in text
+                or text[:1] == " "
+                or text[-1:] == " "
+            ):
                 values = self._tidy(raw, values, columns)
             for at, accepts in judges:
                 if not accepts(values[at]):
@@ -138,17 +160,52 @@ class TableCheck:
                 continue
             self._count()
             if key_of is not None and (key := key_of(values)):
-                if key in seen:
-                    twins.add(key)
-                else:
-                    seen.add(key)
+                note_key(key, line)
             for link in links:
                 if (value := values[link.at]) and value not in link.known:
                     self._refer(link, value, line)
+            for at, known in parts:
+                known.add(values[at])
+            if judge is not None:
+                self._tell_row(judge.look(values, line))
             if marks and any(marked(values)):
                 self._mark(marks, values, line)
             for at, name in uniques:
                 self._unique(name, values[at], line)
+        self._end(judge)
+
+    def _begin(self, columns: Columns, links: list[Link]) -> None:
+        """Called when the header is known and before the first row is read."""
+
+    def _judge(self, columns: Columns) -> RowJudge | None:
+        return row_judge(self.table, columns.places)
+
+    def _end(self, judge: RowJudge | None) -> None:
+        """Called when the last row has been read."""
+        if judge is not None:
+            self._tell_row(judge.end())
+
+    def _note_key(self, key: str, line: int) -> None:
+        if key in self.keys:
+            self._twins.add(key)
+        else:
+            self.keys.add(key)
+
+    def _tell_row(self, faults: Iterable[RowFault]) -> None:
+        for one in faults:
+            severity = self.table.severity(one.code) if one.severity is None else one.severity
+            self.bench.ledger.report(
+                severity, self.file, one.code, one.message, line=one.line, column=one.column, hint=one.hint
+            )
+
+    def _unique_places(self, columns: Columns) -> list[tuple[int, str]]:
+        places = columns.places
+        return [(places[one.name], one.name) for one in self.table.fields if one.unique and one.name in places]
+
+    def _parts(self, columns: Columns) -> list[tuple[int, KeySet]]:
+        """Columns of the key that others refer to by themselves, and where their values are kept."""
+        named = [(name, self.bench.keys.seen.get(key_place(self.table.name, name))) for name in self.table.referred]
+        return [(columns.places[name], seen) for name, seen in named if seen is not None and name in columns.places]
 
     def _count(self) -> None:
         self.rows += 1
@@ -162,20 +219,21 @@ class TableCheck:
             for one in self.table.fields
             if one.name in columns.places
         ]
-        return [(at, accepts) for at, accepts in made if accepts is not None]
+        # Where any text does, only this finds the header where it stands once more among the rows.
+        first = [columns.places[name] for name in self.table.key[:1] if name in columns.places]
+        again = [(at, columns.names[at].__ne__) for at in first]
+        return [*again, *((at, accepts) for at, accepts in made if accepts is not None)]
 
     def _key_maker(self, columns: Columns) -> Callable[[Sequence[str]], str] | None:
-        if all(name in columns.places for name in self.table.key):
-            return key_maker([columns.places[name] for name in self.table.key])
-        return None
+        return key_of_values(self.table, columns) if has_key(self.table, columns) else None
 
-    def _links(self, columns: Columns) -> list[_Link]:
+    def _links(self, columns: Columns) -> list[Link]:
         keys, unchecked, links = self.bench.keys, [], []
         for reference in self.table.references:
             column = self.table.field(reference.field)
             if column.name not in columns.places or column.severity("reference") is None:
                 continue
-            if keys.knows(reference.table):
+            if keys.knows(reference.place):
                 links.append(self._link(columns.places[column.name], column, reference))
             else:
                 unchecked.append(column.name)
@@ -184,22 +242,22 @@ class TableCheck:
             self._report("reference-unchecked", message)
         return links
 
-    def _link(self, at: int, column: Field, reference: Reference) -> _Link:
+    def _link(self, at: int, column: Field, reference: Reference) -> Link:
         keys = self.bench.keys
         waiting = None
         if reference.table not in keys.read:
             waiting = Waiting(self.file, column, reference)
             keys.waiting.append(waiting)
-        return _Link(at, column, reference, keys.seen[reference.table], waiting)
+        return Link(at, column, reference, keys.seen[reference.place], waiting)
 
-    def _refer(self, link: _Link, value: str, line: int) -> None:
+    def _refer(self, link: Link, value: str, line: int) -> None:
         for key in items(link.field, value) if link.field.type == "list" else (value,):
-            if key in link.known:
+            if key in link.known or key in link.reference.besides:
                 continue
             if link.waiting is not None:
-                link.waiting.lines.setdefault(key, []).append(line)
+                link.waiting.add(key, line)
             else:
-                report_missing(self.bench.ledger, self.file, link.field, link.reference, line, key)
+                self.bench.keys.tell(self.file, link.field, link.reference, line, key)
 
     def _mark_places(self, columns: Columns) -> list[tuple[int, str]]:
         if self.mode is not Mode.FULL:
@@ -210,11 +268,11 @@ class TableCheck:
         filled = [name for at, name in marks if values[at]]
         self.marks.every += len(filled) == len(self.table.change_marks)
         self.marks.some += 1
-        if len(self.marks.first) < self.bench.limits.per_code:
+        if len(self.marks.first) < self.bench.limits.most_told:
             self.marks.first.append((line, filled[0]))
 
     def _unique(self, name: str, value: str, line: int) -> None:
-        first = self._uniques[name].setdefault(value, line) if value else line
+        first = self._uniques.setdefault(name, {}).setdefault(value, line) if value else line
         if first != line:
             message = f"The value stands in line {first} already, and must stand once only."
             severity = self.table.field(name).severity("not-unique")
@@ -228,24 +286,29 @@ class TableCheck:
                 return None
             values = fitted(raw.values, width)
             if values is not None:
-                self._report("trailing-commas", "The row ends in more commas than the header.", line=raw.line)
+                message = f"The row ends in more {self.source.delimiter.many} than the header."
+                self._report("trailing-commas", message, line=raw.line)
                 return values
         self._count()
         self._tell_flaw(rows, raw, width)
         return None
 
     def _tell_flaw(self, rows: Rows, raw: RawRow, width: int) -> None:
-        found = len(raw.values or ())
+        found, one = len(raw.values or ()), self.source.delimiter.one
         if (raw.flaw is None or raw.flaw.code == "quote-unclosed") and found < width and rows.at_open_end():
             self._report("cut-off", "The file ends in the middle of this row.", line=raw.line, hint=CUT_OFF)
         elif raw.flaw is not None:
-            self._report(raw.flaw.code, raw.flaw.message, line=raw.line, hint=raw.flaw.hint)
+            self._report(raw.flaw.code, raw.flaw.message, line=raw.line, hint=self._hint(raw.flaw))
         elif found < width:
             message = f"The row has {counted(found, 'value')}, the header has {counted(width, 'column')}."
-            self._report("row-short", message, line=raw.line, hint="Is a comma missing, or a line broken in two?")
+            hint = f"Is {one} missing, or a line broken in two?"
+            self._report("row-short", message, line=raw.line, hint=hint)
         else:
             message = f"The row has {counted(found, 'value')}, the header has {counted(width, 'column')}."
-            self._report("row-long", message, line=raw.line, hint=ROW_LONG)
+            self._report("row-long", message, line=raw.line, hint=f"A value with {one} in it needs quotes around it.")
+
+    def _hint(self, flaw: Flaw) -> str:
+        return NO_WINDOWS_1252 if flaw.code == "encoding" and self.source.encoding else flaw.hint
 
     def _tidy(self, raw: RawRow, values: list[str], columns: Columns) -> list[str]:
         plain = raw.text.replace("\n", "") if raw.last > raw.line else raw.text
@@ -294,22 +357,29 @@ class TableCheck:
             severity, self.file, code, fault.message, line=line, column=one.name, hint=fault.hint, value=value
         )
 
-    def _tell_text(self, trace: Trace) -> None:
+    def _tell_text(self, trace: Trace, whole: bool) -> None:
+        if self.source.encoding:
+            self._report("windows-1252", READ_AS_WINDOWS_1252, hint="Are names with accents right? UTF-8 is safer.")
         if trace.encoding != "UTF-8":
             self._report(
                 "utf-16", f"The file is written in {trace.encoding}, not in UTF-8.", hint="Export it as UTF-8."
             )
-        if trace.mixed:
+        if whole and trace.mixed:
             self._report("mixed-line-ends", f"Lines end in different ways: {', '.join(trace.mixed)}.")
 
     def _tell_twins(self) -> None:
+        if self._twins:
+            self._compare(self._twin_rows)
+
+    def _compare(self, twin_rows: Callable[[], Iterator[Row]]) -> None:
+        """Tell of rows that have one key; they are read twice."""
         first: dict[str, tuple[int, bytes, bool]] = {}
         unlike: set[str] = set()
-        for row in self._twin_rows():
+        for row in twin_rows():
             _, digest, deleted = first.setdefault(row.key, (row.line, row.digest, row.deleted))
             if (digest, deleted) != (row.digest, row.deleted):
                 unlike.add(row.key)
-        for row in self._twin_rows():
+        for row in twin_rows():
             self._tell_twin(row.line, row.key, first[row.key][0], row.key in unlike)
 
     def _twin_rows(self) -> Iterator[Row]:
@@ -345,7 +415,8 @@ def _is_control(character: str) -> bool:
     return (character < " " and character not in "\t\n") or "\x7f" <= character < "\xa0"
 
 
+READ_AS_WINDOWS_1252 = "The file is not in UTF-8. It is read as Windows-1252, as your file settings allow."
+NO_WINDOWS_1252 = "It is not Windows-1252 either. Have the file exported as UTF-8."
 BINARY = "Is this a text file? Export it again."
 CUT_OFF = "Was the export or the upload cut off? Send the whole file again."
-ROW_LONG = "A value with a comma in it needs quotes around it."
 TWICE = "Leave the second header out; were two files put together?"

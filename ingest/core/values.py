@@ -16,7 +16,8 @@ from ingest.core.nearest import did_you_mean, nearest
 from ingest.core.patterns import REACH
 from ingest.core.schema import Field, FieldType
 
-SCIENTIFIC = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?[eE]\+[0-9]+")
+# As spreadsheets write 360000000000, with a point or a comma; other programs leave the plus out. `12E5` may be an id.
+SCIENTIFIC = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]+)?[eE]\+[0-9]+|[0-9][.,][0-9]+[eE][0-9]+)")
 INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 NUMBER = re.compile(r"[+-]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
 YEAR = re.compile(r"[0-9]{4}")
@@ -55,7 +56,8 @@ class _Memory(dict[str, object]):
 
 def acceptor(field: Field, required: bool) -> Accepts | None:
     """A test that is true for a right value of this column; None where every value is right."""
-    if field.type is not FieldType.STRING or (field.enum and (field.pattern or field.identifier or field.max_length)):
+    more = field.pattern or field.identifier or field.max_length or field.extension
+    if field.type is not FieldType.STRING or (field.enum and more):
         return _Memory(lambda value: explain(field, required, value) is None).__getitem__
     if field.enum:
         return frozenset(field.enum if required else (*field.enum, "")).__contains__
@@ -82,12 +84,21 @@ def canonical(field: Field) -> Callable[[str], str] | None:
     if field.type is FieldType.DATE and field.formats != ("default",):
         return _remembered(lambda value: (_date(field, value) or "") if value else "")
     if field.type is FieldType.LIST:
-        return _remembered(lambda value: field.delimiter.join(items(field, value)) if value else "")
-    if field.enum and field.severity("enum-case") is not Severity.ERROR:
-        by_fold = {choice.casefold(): choice for choice in reversed(field.enum)}
-        choices = frozenset(field.enum)
-        return lambda value: value if value in choices else by_fold.get(value.casefold(), value)
-    return None
+        spelled = _spelling(field) or str
+        return _remembered(lambda value: field.delimiter.join(map(spelled, items(field, value))) if value else "")
+    if field.type is FieldType.BOOLEAN and len(field.true_values) + len(field.false_values) > 2:
+        words = dict.fromkeys(field.true_values, "true") | dict.fromkeys(field.false_values, "false")
+        return lambda value: words.get(value, value)
+    return _spelling(field)
+
+
+def _spelling(field: Field) -> Callable[[str], str] | None:
+    """The list's own spelling of a value, where case is forgiven."""
+    if not field.enum or field.severity("enum-case") is Severity.ERROR:
+        return None
+    by_fold = {choice.casefold(): choice for choice in reversed(field.enum)}
+    choices = frozenset(field.enum)
+    return lambda value: value if value in choices else by_fold.get(value.casefold(), value)
 
 
 def items(field: Field, value: str) -> list[str]:
@@ -138,11 +149,15 @@ def _explain_type(field: Field, value: str) -> Fault | None:
 
 
 def _explain_choice(field: Field, value: str) -> Fault | None:
-    if field.enum and value not in field.enum:
+    if field.enum and value not in field.enum and not _extends(field, value):
         return _not_a_choice(field.enum, value)
     if field.pattern and (len(value) > REACH or not re.fullmatch(field.pattern, value)):
         return Fault("pattern", "The value is not written as this column asks.")
     return None
+
+
+def _extends(field: Field, value: str) -> bool:
+    return bool(field.extension) and len(value) <= REACH and bool(re.fullmatch(field.extension or "", value))
 
 
 def _explain_list(field: Field, value: str) -> Fault | None:
@@ -175,8 +190,8 @@ def _is_time(value: str) -> bool:
 
 
 def _explain_date(field: Field, value: str) -> Fault:
-    if any(_date_rule(form).fullmatch(value) for form in field.formats):
-        return Fault("date", "There is no such day.")
+    if read_as := tuple(form for form in field.formats if _date_rule(form).fullmatch(value)):
+        return Fault("date", f"There is no such day when it is read as {_spoken(read_as)}.")
     return Fault("type", f"A date is needed here, written as {_spoken(field.formats)}.")
 
 

@@ -4,24 +4,43 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from ingest.core.delimiters import COMMA, Delimiter
 from ingest.core.findings import Finding, Tally
 from ingest.core.schema import Mode
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One staged, private file. `open` may be called more than once and gives the same bytes each time."""
+    """One staged, private file. `open` may be called more than once and gives the same bytes each time.
+
+    `encoding`: what the file is written in where `open` gives it otherwise; empty where it gives it as it is.
+    `delimiter`: what stands between its values.
+    """
 
     name: str
     open: Callable[[], BinaryIO]
+    encoding: str = ""
+    delimiter: Delimiter = COMMA
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`per_code`: findings stored per file and code. `line_bytes`: the longest line that is looked at."""
+    """`per_code`: findings stored per file and code. `listed`: how many of a kind anybody is told of one by one.
+
+    `line_bytes`: the longest line that is looked at.
+    A file of `sieve_from` bytes or more goes through the sieve, in blocks of about `block_bytes`.
+    """
 
     per_code: int = 100
+    listed: int = 20_000
     line_bytes: int = 1 << 20
+    sieve_from: int = 1 << 18
+    block_bytes: int = 2 << 20
+
+    @property
+    def most_told(self) -> int:
+        """How many findings of a kind have to be known one by one."""
+        return max(self.per_code, self.listed)
 
 
 @dataclass(frozen=True, slots=True)

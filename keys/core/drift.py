@@ -21,10 +21,14 @@ KEPT_LENGTH = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What a listing tells of a file: size in bytes, time of the last change in seconds since the epoch."""
+    """What a listing tells of a file: size in bytes, time of the last change in seconds since the epoch.
+
+    `sound`: it is an ordinary file with the owner and the permissions that ours have.
+    """
 
     size: int
     modified: int
+    sound: bool = True
 
 
 @dataclass(frozen=True, slots=True)

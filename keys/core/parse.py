@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from keys.core.characters import (
     COMMENT_LENGTH,
     Line,
+    comment_from,
     count_lines,
     forbidden_lines,
     is_read_as_bytes,
@@ -225,7 +226,9 @@ class _Gathering:
 
     def _add_found(self, found: Found) -> None:
         comment = tidy(found.comment)
-        words = comment.split(" ") if len(comment) >= _SHORTEST_PIECE_IN_COMMENT else ()
+        words = comment.split(" ") if len(comment) >= _SHORTEST_PIECE_IN_COMMENT else []
+        if len(comment) > COMMENT_LENGTH:  # what is kept of it ends where its last word may not
+            words += comment_from(comment).split(" ")
         if is_secret(comment.strip(_QUOTES)):
             self.private.append(found.line)
             return

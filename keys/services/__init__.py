@@ -2,7 +2,17 @@
 
 from .found import NotKept, OnlyTheDistrict, found_key_adopt, found_line_dismiss
 from .guards import KeyElsewhere, ReasonMissing, is_staff, refusal, today_in
-from .hosting import HostNameTaken, NotStopped, host_add, host_confirm, host_move, host_restart
+from .hosting import (
+    HostNameTaken,
+    NotStopped,
+    host_add,
+    host_confirm,
+    host_move,
+    host_portal_key_renew,
+    host_remove,
+    host_restart,
+    host_take_new,
+)
 from .openings import ShutOut, opening_without, shut_out
 from .running import (
     HOURLY_CHOICES,
@@ -54,7 +64,10 @@ __all__ = [
     "host_add",
     "host_confirm",
     "host_move",
+    "host_portal_key_renew",
+    "host_remove",
     "host_restart",
+    "host_take_new",
     "hourly_set",
     "is_staff",
     "key_edit",

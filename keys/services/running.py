@@ -12,6 +12,7 @@ from accounts.nudge import nudge
 from hosts.models import Host
 
 from ..models import HostRun, KeyFile, KeySet, PropagationRun
+from ..overview import full_runs
 from ..selectors import HOURLY_TASK
 from ..sets import PORTAL, By, file_locked, set_first, set_make
 from ..tasks import propagate_account, propagate_run
@@ -58,10 +59,7 @@ class NothingToSettle(Exception):
 @transaction.atomic
 def run_want(cause: PropagationRun.Cause, *, actor: User | None) -> PropagationRun:
     """Asks for a run over all accounts; one that is asked for and not begun yet serves everybody who asks."""
-    waiting = PropagationRun.objects.filter(state=PropagationRun.State.WAITING).exclude(
-        cause=PropagationRun.Cause.SAVED
-    )
-    run = waiting.first()
+    run = full_runs().filter(state=PropagationRun.State.WAITING).first()
     if run is None:
         run = PropagationRun.objects.create(cause=cause, asked_by=actor)
         if actor is not None:

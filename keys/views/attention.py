@@ -4,11 +4,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 
-from hosts.models import Host
+from hosts.helper import HelperSilent
+from hosts.models import AccountsTold, Host
 
 from .. import overview
+
+# Below this an upload of a large district may not fit any more.
+LITTLE_SPACE = 2 * 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,16 @@ def is_new(host: Host) -> bool:
     return host.kind == Host.Kind.OPENSSH and not host.host_key
 
 
+def key_waits(host: Host) -> bool:
+    """Whether the portal has a new key for a host that is set up, and has not been let in with it yet."""
+    return bool(host.last_ok and host.client_key_made and host.client_key_made > host.last_ok)
+
+
+def has_little_space(host: Host) -> bool:
+    """Whether the host's disk is nearly full, as far as it has told."""
+    return host.free_bytes is not None and host.free_bytes < LITTLE_SPACE
+
+
 def standing_of(host: Host) -> Standing:
     """How a host stands."""
     if host.state == Host.State.STOPPED:
@@ -52,14 +67,39 @@ def standing_of(host: Host) -> Standing:
     if is_new(host):
         shown = "It has shown a host key: compare it." if host.offered_key else "Its host key is not confirmed yet."
         return _needs_you(f"New. {shown}", None)
+    if key_waits(host):
+        return _needs_you("It does not have the portal’s new key yet. Nothing is brought there.", host.client_key_made)
     if host.tries:
         sentence = f"Does not answer. {host.reason}"
         return Standing("bad", "x-circle", "Failed", sentence, since=host.last_ok, next_try=host.next_try)
     if host.reason:
         return _needs_you(host.reason, host.last_ok)
+    if has_little_space(host):
+        return _needs_you(f"Its disk is nearly full: {filesizeformat(host.free_bytes or 0)} are free.", None)
+    if damaged := getattr(host, "damaged_count", 0):
+        return _needs_you(f"{_accounts_told(damaged)} a damaged home there.", None)
+    if (standing := _of_accounts(getattr(host, "accounts_told", None))) is not None:
+        return standing
     if host.last_ok is None:
         return Standing("wait", "clock", "Waiting", "Not used yet.")
     return Standing("good", "check-circle", "Working", "Answers, and takes keys.")
+
+
+def _of_accounts(told: AccountsTold | None) -> Standing | None:
+    """Whether a host has the accounts that it should: if not, new, renamed and closed ones wait."""
+    if told is None:
+        return None
+    if told.declined_code == HelperSilent.code:
+        sentence = f"Takes keys, but new, renamed and closed accounts wait. {told.declined_reason}"
+        return Standing("bad", "x-circle", "Failed", sentence, since=told.declined_since, next_try=told.declined_until)
+    if told.declined_code:
+        why = f"It refused the list of its accounts, so new, renamed and closed ones wait. {told.declined_reason}"
+        return _needs_you(why, told.declined_since)
+    if told.refused:
+        name, _, reason = told.refused[0]
+        others = f" So it is with {len(told.refused) - 1:,} more." if len(told.refused) > 1 else ""
+        return _needs_you(f"It refused the account “{name}”: {reason}{others}", None)
+    return None
 
 
 def _needs_you(sentence: str, since: datetime | None) -> Standing:

@@ -53,18 +53,57 @@ class Card:
     advice: tuple[Problem, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What an account's keys share on their way to the host, or off it; `is_shut_off` as `selectors` tells it."""
+
+    district: District
+    file: KeyFile
+    live_by: datetime
+    is_shut_off: bool
+
+    def of(self, card: KeyCard) -> Stop:
+        """How far one key has got."""
+        if card.key.disabled:
+            gone = _taken_off(card, self.file)
+            return Stop("taken off the host", gone) if gone else self._going()
+        if self.district.state != District.State.ACTIVE:
+            if self.is_shut_off:
+                return Stop(f"not on the host: the district is {self.district.state}", is_done=False)
+            return self._going()
+        if came := card.on_host or self._since():
+            return Stop("on the host since", came)
+        if self.file.state == KeyFile.State.FAILED:
+            return Stop("not on the host yet, we try again", self.file.next_try, is_done=False)
+        return Stop("goes live by", self.live_by, is_done=False)
+
+    def _going(self) -> Stop:
+        if self.file.state == KeyFile.State.FAILED:
+            return Stop("may still work: not taken off the host yet, we try again", self.file.next_try, is_done=False)
+        return Stop("may still work: taken off the host by", self.live_by, is_done=False)
+
+    def _since(self) -> datetime | None:
+        return self.file.on_host_since if self.file.state == KeyFile.State.ON_HOST else None
+
+
+def _taken_off(card: KeyCard, file: KeyFile) -> datetime | None:
+    """Since when the host does not have a disabled key any more; None if it may."""
+    return card.off_host or (card.key.disabled if file.state == KeyFile.State.ON_HOST else None)
+
+
 def cards_of(account: SftpAccount, file: KeyFile, live_by: datetime) -> tuple[Card, ...]:
     """A card for each key of the account, in the order of the box."""
     today, policy = today_in(account.district), Policy()
+    way = Way(account.district, file, live_by, is_shut_off=selectors.is_shut_off(account))
     return tuple(
         Card(
             key=card.key,
             label=card.key.label,
-            journey=tuple(_journey(card, account, file, live_by)),
+            journey=tuple(_journey(card, way)),
             last_address=card.last_address,
             badge=_badge(card, file, today),
             expiry=expiry_told(card.key.expires_on, today),
-            warnings=tuple(_warnings(card.key)),
+            warnings=tuple(_warnings(card, file)),
             notes=tuple(_replacement_told(card.key)),
             advice=advise(card.value, policy) if card.value else (),
         )
@@ -72,28 +111,14 @@ def cards_of(account: SftpAccount, file: KeyFile, live_by: datetime) -> tuple[Ca
     )
 
 
-def _journey(card: KeyCard, account: SftpAccount, file: KeyFile, live_by: datetime) -> Iterator[Stop]:
+def _journey(card: KeyCard, way: Way) -> Iterator[Stop]:
     yield Stop("saved", card.key.added)
-    yield from _way_to_host(card, account, file, live_by)
+    yield way.of(card)
     if card.first_sign_in:
         yield Stop("first login", card.first_sign_in)
         yield Stop("last login", card.last_sign_in)
     else:
         yield Stop("no login so far", is_done=False)
-
-
-def _way_to_host(card: KeyCard, account: SftpAccount, file: KeyFile, live_by: datetime) -> Iterator[Stop]:
-    came = card.on_host or (file.on_host_since if file.state == KeyFile.State.ON_HOST else None)
-    if card.key.disabled:
-        yield Stop("taken off the host", card.key.disabled)
-    elif account.district.state != District.State.ACTIVE:
-        yield Stop(f"not on the host: the district is {account.district.state}", is_done=False)
-    elif came:
-        yield Stop("on the host since", came)
-    elif file.state == KeyFile.State.FAILED:
-        yield Stop("not on the host yet, we try again", file.next_try, is_done=False)
-    else:
-        yield Stop("goes live by", live_by, is_done=False)
 
 
 def _badge(card: KeyCard, file: KeyFile, today: date) -> Badge | None:
@@ -137,9 +162,13 @@ def expiry_told(expires_on: date | None, today: date) -> str:
     return f"Works until {day}."
 
 
-def _warnings(key: AccountKey) -> Iterator[str]:
+def _warnings(card: KeyCard, file: KeyFile) -> Iterator[str]:
+    key = card.key
     if key.disabled:
-        yield f"Disabled since {_day_of(key.disabled)}: {key.mark_reason} It is no longer on the host."
+        is_off = (
+            "It is no longer on the host." if _taken_off(card, file) else "It may still work until the host has it."
+        )
+        yield f"Disabled since {_day_of(key.disabled)}: {key.mark_reason} {is_off}"
     elif key.disable_on:
         yield f"This key will be disabled on {day_told(key.disable_on)}: {key.mark_reason}"
 

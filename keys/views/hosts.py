@@ -3,24 +3,27 @@
 from typing import Any
 
 from django.contrib import messages
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import tool_for
 from accounts.core.roles import Right, Tool
-from accounts.fresh import fresh_sign_in
+from accounts.fresh import fresh_sign_in, typed_before
+from accounts.models import SftpAccount
+from accounts.services import hosts_ready
 from hosts.connect import fingerprint
 from hosts.core.errors import HostError
-from hosts.models import Host
+from hosts.models import DamagedHome, Host
 
 from .. import overview, services
-from ..forms import HostAddressForm, HostForm, HostKeyForm
+from ..forms import HostEditForm, HostForm, HostKeyForm, HostReasonForm, HostRemoveForm
 from ..trial import Trial, host_try
-from .attention import is_new, standing_of
+from .attention import has_little_space, is_new, key_waits, standing_of
 from .doors import by_person
 
-MOST_PARTS = 10
+MOST_PARTS, MOST_HOMES = 10, 50
 DONE, NOW, OPEN = "done", "now", "open"
 
 
@@ -33,6 +36,8 @@ def hosts(request: HttpRequest) -> HttpResponse:
         "rows": rows,
         "needing": [host for host, standing in rows if standing.needs_you],
         "away": [host for host, standing in rows if standing.tone == "bad"],
+        # They answer themselves, and take keys.
+        "helper_only": not any(host.tries for host, standing in rows if standing.tone == "bad"),
         "may_write": person.has_tool(Tool.PROPAGATION, Right.WRITE),
     }
     return render(request, "keys/hosts.html", context)
@@ -84,13 +89,26 @@ def _page(
         "steps": _steps(shown),
         "is_set_up": bool(shown.host_key and shown.last_ok) or shown.kind == Host.Kind.EMBEDDED,
         "is_new": is_new(shown),
+        "key_waits": key_waits(shown),
+        "has_little_space": has_little_space(shown),
         "offered": offered,
         "offered_type": shown.offered_key.split(" ")[0],
         "form": form or HostKeyForm(initial={"offered": offered}),
         "trial": trial,
+        "damaged": _damaged(shown),
         "parts": shown.runs.select_related("run").order_by("-pk")[:MOST_PARTS],
         "may_write": may_write,
+        "gets_new": hosts_ready().first() == shown,
     }
+
+
+def _damaged(shown: Host) -> list[tuple[DamagedHome, SftpAccount | None]]:
+    """Damaged homes, those first into which nothing can be uploaded, each with its account."""
+    homes = shown.damaged_homes.annotate(is_open=~Q(code=DamagedHome.UPLOAD_BLOCKED))
+    some = list(homes.order_by("is_open", "username")[:MOST_HOMES])
+    accounts = SftpAccount.objects.filter(username__in=[home.username for home in some]).select_related("district")
+    by_name = {account.username: account for account in accounts}
+    return [(home, by_name.get(home.username)) for home in some]
 
 
 def _steps(shown: Host) -> dict[str, str]:
@@ -150,17 +168,64 @@ def host_restart(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("host", pk=pk)
 
 
+@require_POST
+def host_take_new(request: HttpRequest, pk: int) -> HttpResponse:
+    """“Send new districts here”: to this host instead of another."""
+    tool_for(request.user, Tool.PROPAGATION, Right.WRITE)
+    shown = _host(pk)
+    fresh_sign_in(request)
+    services.host_take_new(shown, by=by_person(request))
+    messages.success(request, f"New districts go to {shown.name} from now on.")
+    return redirect("host", pk=pk)
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 def host_edit(request: HttpRequest, pk: int) -> HttpResponse:
-    """Another address or port."""
+    """Another address or port, or another account of the portal's own there."""
     tool_for(request.user, Tool.PROPAGATION, Right.WRITE)
     shown = _openssh(pk)
     posted = request.POST if request.method == "POST" else None
-    form = HostAddressForm(posted, initial={"address": shown.address, "port": shown.port})
+    now = {"address": shown.address, "port": shown.port, "username": shown.username}
+    form = HostEditForm(posted, initial=now)
     if form.is_valid():
         fresh_sign_in(request)
         services.host_move(shown, **form.cleaned_data, by=by_person(request))
-        messages.success(request, "Saved. Districts read the new address on their pages at once. Try to connect now.")
+        messages.success(request, "Saved. Districts read the address on their pages at once. Try to connect now.")
         return redirect("host", pk=pk)
     context = {"host": shown, "form": form}
     return render(request, "keys/host_edit.html", context, status=422 if form.errors else 200)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def host_portal_key(request: HttpRequest, pk: int) -> HttpResponse:
+    """“Make a new key for the portal”: nothing is brought to the host until that is installed there."""
+    tool_for(request.user, Tool.PROPAGATION, Right.WRITE)
+    shown, is_sent = _openssh(pk), request.method == "POST"
+    form = HostReasonForm(request.POST if is_sent else typed_before(request))
+    if is_sent and form.is_valid():
+        fresh_sign_in(request)
+        services.host_portal_key_renew(shown, by=by_person(request, form.given_reason))
+        messages.success(request, f"The portal has a new key for {shown.name}. Put it on the machine now.")
+        return redirect("host", pk=pk)
+    context = {"host": shown, "form": form}
+    return render(request, "keys/host_portal_key.html", context, status=422 if form.errors else 200)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def host_remove(request: HttpRequest, pk: int) -> HttpResponse:
+    """“Remove this host”: only one on which no account stands."""
+    tool_for(request.user, Tool.PROPAGATION, Right.WRITE)
+    shown, is_sent = _openssh(pk), request.method == "POST"
+    form = HostRemoveForm(request.POST if is_sent else typed_before(request), name=shown.name)
+    if is_sent and form.is_valid():
+        fresh_sign_in(request)
+        name = shown.name
+        try:
+            services.host_remove(shown, by=by_person(request, form.given_reason))
+        except HostError as error:
+            form.add_error(None, error.message)
+        else:
+            messages.success(request, f"{name} is removed. Now take its machine out of service.")
+            return redirect("hosts")
+    context = {"host": shown, "form": form}
+    return render(request, "keys/host_remove.html", context, status=422 if form.errors else 200)

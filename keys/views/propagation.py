@@ -12,16 +12,19 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.access import tool_for
 from accounts.core.roles import Right, Tool
 from accounts.fresh import fresh_sign_in, typed_before
+from accounts.tables import table_page
 
 from .. import overview, selectors, services
 from ..core.plot import plot_of, told
 from ..forms import KeepForm, ScheduleForm
 from ..models import AccountKey, KeyFile, KeySet, PropagationRun
+from ..tables import RunFilter, RunTable
 from .attention import matters, standing_of
 from .doors import by_person
 
 # A page is read by people; what is beyond stands in the count.
 MOST_ROWS = 50
+NEWEST_RUNS = 5
 MOST_SETS = 200
 
 
@@ -59,8 +62,9 @@ def _propagation_state() -> dict[str, object]:
         "held": held[:MOST_ROWS],
         "running": running,
         "running_parts": running.hosts.select_related("host") if running else (),
-        "runs": overview.runs_marked()[:25],
-        "last_full": PropagationRun.objects.filter(state="done").exclude(cause="saved").first(),
+        "runs": overview.full_runs()[:NEWEST_RUNS],
+        "last_full": overview.full_runs().filter(state=PropagationRun.State.DONE).first(),
+        "not_looked": overview.hosts_not_looked_through(),
         "next_run": selectors.next_hourly_run(),
         "poll_seconds": 2 if running or counts.waiting else 0,
     }
@@ -80,6 +84,16 @@ def _time_to_live() -> dict[str, object]:
 def _minutes_now() -> int:
     first = selectors.next_hourly_run()
     return round((selectors.next_hourly_run(first) - first).total_seconds() / 60)
+
+
+@require_safe
+def propagation_runs(request: HttpRequest) -> HttpResponse:
+    """Every run, newest first, filtered by the address."""
+    tool_for(request.user, Tool.PROPAGATION)
+    chosen = RunFilter(request.GET, queryset=overview.runs_marked())
+    table = RunTable(chosen.qs)
+    table_page(table, request)
+    return render(request, "keys/propagation_runs.html", {"table": table, "filter": chosen})
 
 
 @require_safe
@@ -122,6 +136,7 @@ def _seconds(made: KeySet) -> float:
 def propagation_now(request: HttpRequest) -> HttpResponse:
     """“Propagate now”: all accounts, at once."""
     person = tool_for(request.user, Tool.PROPAGATION, Right.WRITE)
+    fresh_sign_in(request)
     services.run_want(PropagationRun.Cause.NOW, actor=person)
     messages.success(request, "Asked for. All accounts are being brought to their hosts now.")
     return redirect("propagation")
@@ -135,6 +150,7 @@ def propagation_schedule(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         context = {**_propagation_state(), **_time_to_live(), "form": form, "may_write": True}
         return render(request, "keys/propagation.html", context, status=422)
+    fresh_sign_in(request)
     services.hourly_set(form.cleaned_data["minutes"], actor=person)
     messages.success(request, f"Saved. The next run over all accounts starts at {_clock(selectors.next_hourly_run())}.")
     return redirect("propagation")

@@ -1,6 +1,8 @@
 """A run that stopped on a host, since keys would go that nobody asked to remove: which, why perhaps, and the choice."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby, islice
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -20,16 +22,16 @@ from ..models import HostRun
 from ..propagation import unasked_of
 from .doors import by_person
 
-MOST_KEYS = 200
+MOST_FILES = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Unasked:
-    """A key that would go: name of its file, its account (None: of no account of ours), its fingerprint."""
+    """Keys that would go from one file: its name, its account (None: of no account of ours), their fingerprints."""
 
     username: str
     account: SftpAccount | None
-    fingerprint: str
+    fingerprints: tuple[str, ...]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -74,7 +76,7 @@ def propagation_stopped_keys(request: HttpRequest, pk: int) -> HttpResponse:
         return render(request, template, {"part": part, "problem": error.message})
     context = {
         "part": part,
-        "rows": _rows(unasked[:MOST_KEYS]),
+        "rows": _rows(unasked),
         "count": len(unasked),
         "account_count": len({username for _, username, _ in unasked}),
         "is_same": removal_digest(unasked) == part.unasked_digest,
@@ -83,5 +85,12 @@ def propagation_stopped_keys(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _rows(unasked: list[tuple[int, str, str]]) -> list[Unasked]:
-    accounts = SftpAccount.objects.select_related("district").in_bulk([pk for pk, _, _ in unasked if pk])
-    return [Unasked(username, accounts.get(pk), fingerprint) for pk, username, fingerprint in unasked]
+    """File by file, as `unasked` is sorted."""
+    found = list(islice(_files(unasked), MOST_FILES))
+    accounts = SftpAccount.objects.select_related("district").in_bulk([pk for pk, _, _ in found if pk])
+    return [Unasked(username, accounts.get(pk), fingerprints) for pk, username, fingerprints in found]
+
+
+def _files(unasked: list[tuple[int, str, str]]) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+    for (pk, username), keys in groupby(unasked, key=lambda one: one[:2]):
+        yield pk, username, tuple(fingerprint for _, _, fingerprint in keys)

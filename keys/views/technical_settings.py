@@ -220,6 +220,7 @@ def account_state(request: HttpRequest, district: District) -> dict[str, Any]:
     live_by = selectors.next_hourly_run()
     cards = cards_of(account, file, live_by)
     sign_ins = selectors.sign_in_state(account)
+    is_waiting, is_blocked = bool(cards and not sign_ins.first), selectors.is_upload_blocked(account)
     return {
         "district": district,
         "account": account,
@@ -228,9 +229,11 @@ def account_state(request: HttpRequest, district: District) -> dict[str, Any]:
         "cards": cards,
         "sign_ins": sign_ins,
         "live_by": live_by,
+        "is_shut_off": selectors.is_shut_off(account),
         "steps": _steps(district, bool(cards), file, sign_ins),
-        # Under way: look every 2 s. Waiting for a first sign-in: every 5 s. Else the page is still.
-        "poll_seconds": 2 if file.state != KeyFile.State.ON_HOST else (5 if cards and not sign_ins.first else 0),
+        "is_blocked": is_blocked,
+        # Under way: look every 2 s. Waiting for a first sign-in, or for staff: every 5 s. Else the page is still.
+        "poll_seconds": 2 if file.state != KeyFile.State.ON_HOST else (5 if is_waiting or is_blocked else 0),
         **rights_shown(request.user, district),
     }
 
@@ -240,7 +243,7 @@ def _steps(district: District, has_keys: bool, file: KeyFile, sign_ins: selector
     is_active = district.state == District.State.ACTIVE
     is_live = has_keys and is_active and file.state == KeyFile.State.ON_HOST
     generate = STEP_DONE if has_keys else STEP_NOW
-    install = STEP_DONE if is_live else (STEP_NOW if has_keys else STEP_OPEN)
+    install = STEP_DONE if is_live else (STEP_NOW if has_keys and is_active else STEP_OPEN)
     verify = STEP_DONE if sign_ins.first else (STEP_NOW if is_live else STEP_OPEN)
     return generate, install, verify
 

@@ -1,7 +1,12 @@
 """Opening, renaming, suspending and closing districts; one by one and by a CSV file."""
 
+import re
+from collections.abc import Callable
+
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
@@ -22,6 +27,14 @@ def _open(name: str = "Oak", domain: str = "oak.k12.oh.us") -> District:
 
 def _rename(district: District, domain: str, name: str = "Oak") -> None:
     services.district_rename(district, name=name, domain=domain, actor=None)
+
+
+def _suspend(district: District) -> None:
+    services.district_state_set(district, District.State.SUSPENDED, reason="x", actor=None)
+
+
+def _rename_to_elm(district: District) -> None:
+    _rename(district, "elm.k12.oh.us")
 
 
 @pytest.mark.django_db
@@ -91,6 +104,17 @@ class TestOne:
         entry = AuditEntry.objects.get(action="district suspended")
         assert entry.details == {"from": "active", "to": "suspended", "reason": "unpaid"}
 
+    @pytest.mark.parametrize("change", [_suspend, _rename_to_elm], ids=["suspended", "renamed"])
+    def test_the_key_file_is_locked_before_all_else_as_a_save_does(self, change: Callable[[District], None]) -> None:
+        """Else the two wait for each other, and PostgreSQL ends one of them."""
+        district = _open()
+        with CaptureQueriesContext(connection) as asked:
+            change(district)
+        named = (re.search(r'(?:FROM|INTO|UPDATE) "(\w+)"', query["sql"]) for query in asked)
+        tables = list(dict.fromkeys(found[1] for found in named if found))
+        # The account only to know which file is its own.
+        assert tables[:2] == ["accounts_sftpaccount", "keys_keyfile"]
+
     def test_a_change_of_domain_must_be_confirmed_on_the_page(self) -> None:
         district, client = _open(), Client()
         client.force_login(StaffFactory(staff_role="system administrator"))
@@ -100,6 +124,34 @@ class TestOne:
         assert District.objects.get().domain == "oak.k12.oh.us"
         assert client.post(place, {"name": "Oak", "domain": "elm.k12.oh.us", "understood": "on"}).status_code == 302
         assert District.objects.get().domain == "elm.k12.oh.us"
+
+    def test_whoever_opens_a_district_chooses_its_host_if_there_is_a_choice(self) -> None:
+        usual, other = HostFactory(), HostFactory(name="upload-2")
+        HostFactory(name="upload-3", state="new")
+        client, place = Client(), reverse("district_open")
+        client.force_login(StaffFactory(staff_role="system administrator"))
+        field = client.get(place).context["form"].fields["host"]
+        assert (list(field.queryset), field.initial) == ([usual, other], usual)
+        oak = {"name": "Oak", "domain": "oak.k12.oh.us", "time_zone": "UTC"}
+        assert client.post(place, oak | {"host": other.pk}).status_code == 302
+        assert SftpAccount.objects.get(username="oak.k12.oh.us").host == other
+        assert AuditEntry.objects.get(action="district opened").details == {"host": "upload-2"}
+
+    def test_a_host_that_was_stopped_in_the_meantime_gets_no_district_and_no_other_host_does(self) -> None:
+        HostFactory()
+        other = HostFactory(name="upload-2", state="stopped")
+        client, place = Client(), reverse("district_open")
+        client.force_login(StaffFactory(staff_role="system administrator"))
+        assert "host" not in client.get(place).context["form"].fields
+        oak = {"name": "Oak", "domain": "oak.k12.oh.us", "time_zone": "UTC"}
+        answer = client.post(place, oak | {"host": other.pk})
+        assert answer.status_code == 422
+        assert "This host is not ready for districts any more." in answer.content.decode()
+        assert not District.objects.exists()
+        with pytest.raises(services.Refused) as refused:
+            services.district_open("Oak", "oak.k12.oh.us", time_zone="UTC", actor=None, host=other)
+        assert refused.value.code == "host-not-ready"
+        assert client.post(place, oak).status_code == 302
 
 
 # --- The CSV file ------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The outbox: every notice once, sent through a real mail server, tried again, and forgotten when sent."""
 
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from email import message_from_string
@@ -129,6 +130,28 @@ def test_a_server_that_is_away_loses_no_letter(db: None, post: Post, settings: L
     _due_now()
     tasks.sweep_mail()
     assert len(post.letters) == 1
+
+
+def test_a_slow_mail_server_has_two_threads_and_letters_that_come_meanwhile_are_left_to_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate, begun = threading.Event(), threading.Semaphore(0)
+
+    def slow() -> None:
+        begun.release()
+        assert gate.wait(30)
+
+    monkeypatch.setattr(delivery, "messages_send", slow)
+    busy = [threading.Thread(target=tasks.send_mail, args=(number,)) for number in range(2)]
+    for thread in busy:
+        thread.start()
+        assert begun.acquire(timeout=30)
+    tasks.sweep_mail()  # comes back at once
+    gate.set()
+    for thread in busy:
+        thread.join(30)
+    assert begun.acquire(blocking=False)  # they looked once more before they went
+    assert not begun.acquire(blocking=False)
 
 
 def test_a_letter_that_cannot_be_put_together_keeps_no_other_waiting(db: None, post: Post) -> None:

@@ -4,6 +4,8 @@ import pytest
 
 from accounts.core.roles import DISTRICT_ROLES, RIGHTS, STAFF_ROLES, Right, Role, Tool, may
 
+DISTRICTS = (Tool.TECHNICAL_SETTINGS, Tool.UPLOADS, Tool.FILE_SETTINGS, Tool.TRIALS)
+
 
 def test_every_role_stands_in_the_table() -> None:
     assert set(RIGHTS) == set(Role) == {*DISTRICT_ROLES, *STAFF_ROLES}
@@ -30,6 +32,6 @@ def test_a_district_administrator_may_change_keys() -> None:
 
 
 @pytest.mark.parametrize("role", DISTRICT_ROLES)
-@pytest.mark.parametrize("tool", [tool for tool in Tool if tool not in (Tool.TECHNICAL_SETTINGS, Tool.UPLOADS)])
+@pytest.mark.parametrize("tool", [tool for tool in Tool if tool not in DISTRICTS])
 def test_districts_have_no_staff_tool(role: Role, tool: Tool) -> None:
     assert not any(may(role, tool, right) for right in Right)

@@ -31,6 +31,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 UID_FIRST = 66000
 SERVICE = "sftp-portal"
 ANSWER_SECONDS = 120
+HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
 
 # Everything that is written goes to memory. The repository is seen as it is, whatever it is mounted from.
 _INSIDE = """
@@ -144,6 +145,16 @@ def below(process: subprocess.Popen[bytes]) -> list[int]:
     return inside or [process.pid]
 
 
+def descendants(pid: int) -> list[int]:
+    """All that a process has started and what that has started, outermost first."""
+    found = []
+    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for child in map(int, tasks.read_text().split()):
+                found += [child, *descendants(child)]
+    return found
+
+
 class OpensshHost:
     """An installed and running host.
 
@@ -193,16 +204,19 @@ class OpensshHost:
         self._sshd = self._sshd_on(self.port)
         self.helper_start()
 
-    def _sshd_on(self, port: int) -> subprocess.Popen[bytes]:
+    def _sshd_on(
+        self, port: int, key: str = HOST_KEY, address: str = "127.0.0.1", before: Sequence[str] = ()
+    ) -> subprocess.Popen[bytes]:
         # One host key, as the clients of the tests are told of one.
-        key = ["-h", "/etc/ssh/ssh_host_ed25519_key"]
-        listening = ["-p", str(port), "-o", "ListenAddress=127.0.0.1", "-o", "PidFile=none", *key]
-        sshd = self.machine.start(sshd_path(), "-D", *listening, "-E", "/var/log/sftp-portal-sshd.log")
+        listening = ["-p", str(port), "-o", f"ListenAddress={address}", "-o", "PidFile=none", "-h", key]
+        words = [sshd_path(), "-D", *listening, "-E", "/var/log/sftp-portal-sshd.log"]
+        command = [*before, *self.machine.command(*words)]
+        sshd = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
 
         def listens() -> bool:
             assert sshd.poll() is None, self.log()
             with socket.socket() as client:
-                return client.connect_ex(("127.0.0.1", port)) == 0
+                return client.connect_ex((address, port)) == 0
 
         until(listens, "an sshd that listens")
         return sshd
@@ -217,6 +231,47 @@ class OpensshHost:
         finally:
             for pid in below(sshd):
                 os.kill(pid, signal.SIGTERM)
+            sshd.wait(PATIENCE)
+
+    def sessions(self) -> list[int]:
+        """The processes of all connections that the sshd has now, outermost first."""
+        return [process for pid in below(self._sshd) for process in descendants(pid)]
+
+    @contextlib.contextmanager
+    def sshd_still(self) -> Iterator[None]:
+        """Meanwhile the sshd that listens stands still: who connects hears nothing."""
+        listening = below(self._sshd)
+        for pid in listening:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            # nsenter stops with what it has started, and starts that again when it is told to go on.
+            for pid in [*listening, self._sshd.pid]:
+                os.kill(pid, signal.SIGCONT)
+
+    def sshd_kill(self) -> None:
+        """Kill the sshd and all its sessions, as a machine that goes down does."""
+        for pid in [*below(self._sshd), *self.sessions()]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._sshd.wait(PATIENCE)
+
+    def sshd_start(self, key: str = HOST_KEY) -> None:
+        """Start an sshd in place of the killed one, with another host key if one is given."""
+        self._sshd = self._sshd_on(self.port, key)
+
+    @contextlib.contextmanager
+    def sshd_at(self, address: str, before: Sequence[str]) -> Iterator[int]:
+        """The port of one more sshd, which listens at another address, for `before` it in another network."""
+        port = free_port()
+        sshd = self._sshd_on(port, address=address, before=before)
+        try:
+            yield port
+        finally:
+            for pid in [pid for one in below(sshd) for pid in (one, *descendants(one))]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             sshd.wait(PATIENCE)
 
     def helper_start(self) -> None:

@@ -19,7 +19,7 @@ from tests.hosts.clients import Door, program
 from tests.hosts.reference import free_port, sshd_path
 from tests.hosts.serving import PATIENCE, until
 
-from .host import OpensshHost
+from .host import OpensshHost, confined
 
 JOURNALD = "/lib/systemd/systemd-journald"
 _OWN_DEV = """
@@ -53,18 +53,19 @@ class Journaled:
         done = self.machine.run("sh", "-c", _OWN_DEV)
         assert done.code == 0, done.output
         self._running: list[subprocess.Popen[bytes]] = []
-        self._started(JOURNALD)
+        self.started(JOURNALD)
         until((self.machine.root / "run/systemd/journal/dev-log").exists, "a journal")
         self.port = free_port()
         key = ["-h", "/etc/ssh/ssh_host_ed25519_key"]
-        self._started(
+        self.started(
             sshd_path(), "-D", "-p", str(self.port), "-o", "ListenAddress=127.0.0.1", "-o", "PidFile=none", *key
         )
         until(self._listens, "an sshd that logs to the journal")
         self._output = directory / "portal-log.out"
         self.shipper: subprocess.Popen[bytes] | None = None
 
-    def _started(self, *words: str) -> subprocess.Popen[bytes]:
+    def started(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start a program in the host, until the end."""
         process = self.machine.start(*words)
         self._running.append(process)
         return process
@@ -78,7 +79,7 @@ class Journaled:
         starts = self._said().count("portal-log ready") + 1
         with self._output.open("ab") as output:
             self.shipper = subprocess.Popen(
-                self.machine.command("/usr/lib/sftp-portal/portal-log"),
+                self.machine.command(*confined("sftp-portal-log"), "/usr/lib/sftp-portal/portal-log"),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -119,12 +120,17 @@ class Journaled:
     def state(self) -> dict[str, object]:
         return dict(json.loads((self.host.state / "shipping.json").read_bytes()))
 
+    def end(self, process: subprocess.Popen[bytes]) -> None:
+        """End a program that was started here."""
+        self._running.remove(process)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(_inside(process), signal.SIGTERM)
+        process.wait(PATIENCE)
+
     def stop(self) -> None:
         self.ship_no_more()
-        for process in reversed(self._running):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(_inside(process), signal.SIGTERM)
-            process.wait(PATIENCE)
+        for process in reversed(list(self._running)):
+            self.end(process)
 
 
 @contextlib.contextmanager

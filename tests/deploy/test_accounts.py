@@ -2,13 +2,16 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from hosts.core.accountlist import list_digest
 from tests.hosts.clients import Door, sftp, sftp_command
 from tests.hosts.serving import PATIENCE, public_line, until
 
@@ -67,6 +70,36 @@ def test_the_same_list_again_writes_nothing(openssh_host: OpensshHost, ours: str
     assert {path.name: path.stat().st_ino for path in place.iterdir()} == before
 
 
+def _numbered_line_lost(host: OpensshHost, name: str) -> None:
+    passwd = host.machine.root / "var/lib/extrausers/passwd"
+    lines = passwd.read_text().splitlines(keepends=True)
+    passwd.write_text("".join(line for line in lines if not line.startswith(f"{name}:")))
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        _numbered_line_lost,
+        lambda host, name: shutil.rmtree(host.home(name)),
+        lambda host, name: (host.home(name) / "downloads/pdfs").rmdir(),
+        lambda host, name: host.upload(name).chmod(0o777),
+    ],
+    ids=["line", "home", "directory", "mode"],
+)
+def test_the_helper_tells_whether_just_these_accounts_are_there_and_whole(
+    openssh_host: OpensshHost, ours: str, theirs: str, harm: Callable[[OpensshHost, str], None]
+) -> None:
+    openssh_host.wish()
+    digest = list_digest(reversed(openssh_host.wished.items()))
+    assert openssh_host.one("accounts-same", digest=digest) == {"same": True}
+    fewer = [(name, uid) for name, uid in openssh_host.wished.items() if name != ours]
+    assert openssh_host.one("accounts-same", digest=list_digest(fewer)) == {"same": False}
+    harm(openssh_host, theirs)
+    assert openssh_host.one("accounts-same", digest=digest) == {"same": False}
+    openssh_host.wish()
+    assert openssh_host.one("accounts-same", digest=digest) == {"same": True}
+
+
 def test_owners_and_modes_that_somebody_changed_are_mended(openssh_host: OpensshHost, ours: str, theirs: str) -> None:
     home, uid = openssh_host.home(ours), openssh_host.wished[ours]
     os.chown(home / "downloads", uid, uid)
@@ -76,6 +109,90 @@ def test_owners_and_modes_that_somebody_changed_are_mended(openssh_host: Openssh
     assert numbers_of(home) == (0, 0, "0o755")
     assert numbers_of(home / "upload") == (uid, uid, "0o700")
     assert numbers_of(home / "downloads") == (openssh_host.portal_uid, uid, "0o2750")
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_a_home_that_cannot_be_mended_keeps_nobody_else_waiting(
+    kind: str, openssh_host: OpensshHost, ours: str, theirs: str
+) -> None:
+    place, new = openssh_host.home(ours) / "downloads/pdfs", f"beside-{kind}.example"
+    place.rmdir()
+    if kind == "file":
+        place.write_bytes(b"x")
+    else:
+        place.symlink_to("/etc")
+    (openssh_host.home(theirs) / "upload").chmod(0)
+    openssh_host.wished[new] = openssh_host.number()
+    told = openssh_host.wish()
+    assert (told["made"], told["removed"], told["refused"]) == ([new], [], [])
+    assert [(one["name"], one["code"]) for one in told["damaged"]] == [(ours, "home-blocked")]
+    assert "downloads/pdfs" in told["damaged"][0]["message"]
+    assert f"The account {ours} stays as it is" in openssh_host.helper_log()
+    assert numbers_of(openssh_host.upload(theirs))[2] == "0o700"
+    assert {ours, new} <= names_in(openssh_host, "passwd")
+    place.unlink()
+    assert openssh_host.wish()["damaged"] == []
+    assert place.is_dir()
+
+
+def test_an_account_whose_home_cannot_be_made_does_not_come_until_it_can(openssh_host: OpensshHost) -> None:
+    name, beside = "blocked.example", "beside-blocked.example"
+    place = openssh_host.root / "homes" / name
+    place.write_bytes(b"x")
+    openssh_host.wished.update({name: openssh_host.number(), beside: openssh_host.number()})
+    for made in ([beside], []):
+        told = openssh_host.wish()
+        assert told["made"] == made
+        assert [(one["name"], one["code"]) for one in told["refused"]] == [(name, "upload-blocked")]
+        assert name not in names_in(openssh_host, "passwd")
+    place.unlink()
+    told = openssh_host.wish()
+    assert (told["made"], told["refused"]) == ([name], [])
+    assert {name, beside} <= names_in(openssh_host, "passwd")
+
+
+@pytest.mark.parametrize("place", ["upload", "."])
+def test_a_home_into_which_nothing_can_be_uploaded_is_told_as_such(
+    place: str, openssh_host: OpensshHost, ours: str
+) -> None:
+    blocked = openssh_host.home(ours) / place
+    away = openssh_host.root / "homes" / f".away-{place.strip('.')}"
+    blocked.rename(away)
+    blocked.write_bytes(b"x")
+    try:
+        assert [(one["name"], one["code"]) for one in openssh_host.wish()["damaged"]] == [(ours, "upload-blocked")]
+    finally:
+        blocked.unlink()
+        away.rename(blocked)
+    assert openssh_host.wish()["damaged"] == []
+
+
+def test_an_account_is_not_renamed_as_long_as_its_home_cannot_be_mended(openssh_host: OpensshHost, ours: str) -> None:
+    place, uid = openssh_host.home(ours) / "downloads/pdfs", openssh_host.wished.pop(ours)
+    new = f"new-{ours}"
+    place.rmdir()
+    place.write_bytes(b"x")
+    assert openssh_host.one("rename", old=ours, new=new, uid=uid)["error"] == "home-blocked"
+    assert not {ours, new} & names_in(openssh_host, "passwd")
+    (openssh_host.home(new) / "downloads/pdfs").unlink()
+    assert "error" not in openssh_host.one("rename", old=ours, new=new, uid=uid)
+    assert new in names_in(openssh_host, "passwd")
+    openssh_host.wished[new] = uid
+
+
+def test_requests_are_not_answered_by_hand_beside_the_service(openssh_host: OpensshHost) -> None:
+    assert openssh_host.one("about")["helper"]  # it runs
+    refused = openssh_host.machine.run("/usr/sbin/portal-host", "once")
+    assert refused.code == 1
+    assert "sftp-portal-helper is running" in refused.output
+    openssh_host.helper_stop()
+    try:
+        number = openssh_host.post({"operations": [{"op": "about"}]})
+        done = openssh_host.machine.run("/usr/sbin/portal-host", "once")
+        assert (done.code, done.output.strip()) == (0, "1 requests answered")
+        assert openssh_host.answer_of(number)["answers"]
+    finally:
+        openssh_host.helper_start()
 
 
 @pytest.mark.parametrize(
@@ -88,6 +205,7 @@ def test_owners_and_modes_that_somebody_changed_are_mended(openssh_host: Openssh
         ("-oProxyCommand=touch x", None, "bad-name"),
         ("x\nroot::0:0::/:/bin/sh", None, "bad-name"),
         ("x" * 300, None, "bad-name"),
+        ("0", None, "bad-name"),
         ("evil.example", 0, "uid-out-of-range"),
         ("evil.example", 1000, "uid-out-of-range"),
         ("evil.example", 2**32, "uid-out-of-range"),
@@ -213,7 +331,8 @@ def test_a_helper_killed_at_any_moment_leaves_every_file_whole(
         host.helper_start()
         assert "error" not in host.answer_of(number)["answers"][0]
         assert names_in(host, "passwd") == names_in(host, "shadow") == set(host.wished)
-        uids = [row["uid"] for row in json.loads((host.state / "accounts.json").read_bytes())["accounts"].values()]
+        rows = json.loads((host.state / "accounts.json").read_bytes())["accounts"].values()
+        uids = [row["uid"] for row in rows if "renamed" not in row]
         assert len(uids) == len(set(uids))
 
 

@@ -1,8 +1,12 @@
 """The host tells which accounts' uploads changed, so that nobody has to list 13,000 directories."""
 
+import contextlib
 import json
 import os
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from portal_host import inotify
@@ -104,6 +108,55 @@ def _watches(pid: int) -> int:
     return sum(path.read_text().count("inotify wd:") for path in handles.iterdir())
 
 
+@pytest.mark.parametrize("inside", [".", "20261122-020000"])
+def test_a_directory_full_of_files_is_not_gone_through_at_each_change_but_told_by_the_clock(
+    inside: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal_host.changes.SCAN_LIMIT", 20)
+    host = Host(Settings(), Places(tmp_path), Portal(0, 0, 0))
+    for place in ("log", "homes/few.example/upload/a", "homes/full.example/upload"):
+        (tmp_path / "srv/sftp-portal" / place).mkdir(parents=True)
+    (tmp_path / "var/lib/sftp-portal").mkdir(parents=True)
+    registry_write(host.places, Registry({"few.example": Registered(66001), "full.example": Registered(66002)}))
+    full = tmp_path / "srv/sftp-portal/homes/full.example/upload"
+    (full / inside).mkdir(exist_ok=True)
+    for number in range(100):
+        (full / inside / str(number)).touch()
+    changes = Changes(host)
+    changes.accounts_follow()
+    gone_through: list[int] = []
+    monkeypatch.setattr("portal_host.changes.os.scandir", _counted(gone_through))
+    for number in range(3):
+        (full / f"new-{number}").mkdir()
+        assert changes.collect() == {"full.example"}
+    assert sum(gone_through) <= 3 * (20 + 2 + 5)
+    monkeypatch.undo()
+    assert changes.unwatched() == {"full.example"}
+    for path in [*full.rglob("[0-9]"), *full.rglob("[0-9][0-9]")]:
+        path.unlink()
+    (full / "last").mkdir()
+    changes.collect()
+    assert changes.unwatched() == set()
+    changes.close()
+
+
+def _counted(gone_through: list[int]) -> Callable[[int], Any]:
+    """os.scandir that notes of each entry that it was come by."""
+    scandir = os.scandir
+
+    @contextlib.contextmanager
+    def counted(directory: int) -> Iterator[Iterator[os.DirEntry[str]]]:
+        def noted() -> Iterator[os.DirEntry[str]]:
+            for entry in entries:
+                gone_through.append(1)
+                yield entry
+
+        with scandir(directory) as entries:
+            yield noted()
+
+    return counted
+
+
 def test_after_an_overflow_everybody_who_has_something_is_told(openssh_host: OpensshHost, tmp_path: Path) -> None:
     """In this process and a tree of its own: while nobody reads, the kernel's queue is filled."""
     settings = Settings()
@@ -140,6 +193,41 @@ def test_the_log_makes_way_for_a_new_one_when_it_is_full(tmp_path: Path, monkeyp
     generations = [json.loads(lines[0])["generation"] for lines in files]
     assert generations[0] != generations[1]
     assert all("account" in json.loads(line) for lines in files for line in lines[1:])
+
+
+def test_a_line_that_a_full_disk_cut_short_is_written_whole_when_there_is_room(tmp_path: Path) -> None:
+    """A limit of this process's files cuts a write short as a full disk does."""
+    host = Host(Settings(), Places(tmp_path), Portal(0, 0, 0))
+    log = tmp_path / "srv/sftp-portal/log"
+    log.mkdir(parents=True)
+    changes = Changes(host)
+    changes.tell(["before.example"])
+    whole = (log / "changes.jsonl").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 10, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            changes.tell(["cut.example", "other.example"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (log / "changes.jsonl").read_bytes() == whole
+    changes.tell(["cut.example", "other.example"])
+    told = [json.loads(line) for line in (log / "changes.jsonl").read_bytes().splitlines()]
+    assert [line["account"] for line in told[1:]] == ["before.example", "cut.example", "other.example"]
+    changes.close()
+
+
+def test_a_piece_of_a_line_that_a_power_cut_left_does_not_spoil_the_next(tmp_path: Path) -> None:
+    host = Host(Settings(), Places(tmp_path), Portal(0, 0, 0))
+    log = tmp_path / "srv/sftp-portal/log"
+    log.mkdir(parents=True)
+    changes = Changes(host)
+    changes.tell(["before.example"])
+    with (log / "changes.jsonl").open("ab") as file:
+        file.write(b'{"at": "2026-')
+    changes.tell(["after.example"])
+    assert json.loads((log / "changes.jsonl").read_bytes().splitlines()[-1])["account"] == "after.example"
+    changes.close()
 
 
 def test_names_of_any_length_are_read_as_they_are(tmp_path: Path) -> None:

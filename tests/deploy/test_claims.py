@@ -117,9 +117,40 @@ def test_a_file_that_is_being_written_is_told(
 def test_a_look_at_too_deep_a_tree_is_cut(openssh_host: OpensshHost, ours: str) -> None:
     deep = openssh_host.upload(ours).joinpath(*["d"] * 40)
     deep.mkdir(parents=True)
+    (openssh_host.upload(ours) / EPOCH).mkdir()
+    (openssh_host.upload(ours) / EPOCH / "students.csv").touch()
+    told = openssh_host.one("look", account=ours)
+    assert (told["cut"], told["too_deep"], told["too_full"]) == (False, ["d"], [])
+    assert max(len(entry["path"]) for entry in told["entries"]) == 32
+    assert [EPOCH, "students.csv"] in [entry["path"] for entry in told["entries"]]
+
+
+@pytest.mark.parametrize("inside", [".", "inner"])
+def test_a_directory_that_is_too_full_leaves_room_for_those_beside_it(
+    inside: str, openssh_host: OpensshHost, ours: str
+) -> None:
+    """The full one is listed first, by its name and as it was made first."""
+    full = openssh_host.upload(ours) / "00000000-000000" / inside
+    full.mkdir(parents=True)
+    for number in range(20_001):
+        (full / f"{number:05d}.csv").touch()
+    for name in (EPOCH, "zzz"):
+        (openssh_host.upload(ours) / name).mkdir()
+        (openssh_host.upload(ours) / name / "students.csv").touch()
+    told = openssh_host.one("look", account=ours)
+    assert (told["cut"], told["too_deep"], told["too_full"]) == (False, [], ["00000000-000000"])
+    paths = [entry["path"] for entry in told["entries"]]
+    assert [EPOCH, "students.csv"] in paths
+    assert ["zzz", "students.csv"] in paths
+    assert len(paths) < 20_100
+
+
+def test_a_look_at_an_upload_directory_that_is_itself_too_full_is_cut(openssh_host: OpensshHost, ours: str) -> None:
+    for number in range(20_001):
+        (openssh_host.upload(ours) / f"{number:05d}.csv").touch()
     told = openssh_host.one("look", account=ours)
     assert told["cut"]
-    assert max(len(entry["path"]) for entry in told["entries"]) == 32
+    assert len(told["entries"]) == 20_000
 
 
 @pytest.mark.parametrize(

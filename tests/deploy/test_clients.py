@@ -45,6 +45,7 @@ LINES = {
     "elsewhere.k12.oh.us": 'from="10.0.0.0/8" ',
     "unknown.k12.oh.us": "no-such-option ",
     "command.k12.oh.us": 'command="/bin/sh" ',
+    "quoted.k12.oh.us": 'from="127.0.0.1,*\\" ssh-ed25519 ",command="/bin/sh" ',
 }
 _numbers = count(1)
 
@@ -159,6 +160,11 @@ def unknown_option(bench: Bench) -> str:
 @action("key line with an option of sshd's that is not ours", "names")
 def foreign_option(bench: Bench) -> str:
     return not_let_in(bench, "command.k12.oh.us")
+
+
+@action("key line with such an option behind a quote that does not end", "names")
+def hidden_option(bench: Bench) -> str:
+    return not_let_in(bench, "quoted.k12.oh.us")
 
 
 # --- Looking and fetching --------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """install.sh and the files beside it."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from portal_host.quotas import quota_lines
 from portal_host.settings import Quota
 
 from tests.hosts.clients import program, run
-from tests.hosts.serving import key_pair
+from tests.hosts.serving import key_pair, public_line
 
 from .host import REPOSITORY, OpensshHost, numbers_of
 
@@ -82,6 +84,32 @@ def test_the_legacy_switch_goes_on_and_off(openssh_host: OpensshHost) -> None:
     assert "diffie-hellman-group14-sha1" not in effective()
 
 
+LISTS = ("kexalgorithms", "ciphers", "macs", "hostkeyalgorithms", "pubkeyacceptedalgorithms")
+OLD = {
+    "kexalgorithms": "diffie-hellman-group14-sha256 diffie-hellman-group14-sha1 diffie-hellman-group-exchange-sha1",
+    "ciphers": "aes256-cbc aes192-cbc aes128-cbc",
+    "macs": "hmac-sha1",
+    "hostkeyalgorithms": "ssh-rsa",
+    "pubkeyacceptedalgorithms": "ssh-rsa",
+}
+
+
+def test_the_legacy_switch_lets_in_what_it_names_and_nothing_more(openssh_host: OpensshHost) -> None:
+    def allowed() -> dict[str, set[str]]:
+        told = openssh_host.machine.run("/usr/sbin/sshd", "-T", "-C", "user=root,host=x,addr=192.0.2.1").output
+        lines = (line.partition(" ") for line in told.splitlines())
+        return {name: set(value.split(",")) for name, _, value in lines if name in LISTS}
+
+    strict = allowed()
+    openssh_host.install("--legacy", "on")
+    try:
+        more = {name: names - strict[name] for name, names in allowed().items()}
+        assert more == {name: set(names.split()) for name, names in OLD.items()}
+        assert all(strict[name] <= names for name, names in allowed().items())
+    finally:
+        openssh_host.install("--legacy", "off")
+
+
 def test_the_switch_for_times_goes_on_and_off_and_holds_for_districts_alone(
     openssh_host: OpensshHost, ours: str
 ) -> None:
@@ -142,6 +170,19 @@ def test_a_match_block_that_takes_the_portals_account_over_is_told(openssh_host:
         openssh_host.install()
 
 
+def test_a_file_that_lets_anybody_write_to_key_files_is_told(openssh_host: OpensshHost) -> None:
+    theirs = openssh_host.machine.root / "etc/ssh/sshd_config.d/10-theirs.conf"
+    theirs.write_text("StrictModes no\n")
+    try:
+        told = openssh_host.install()
+        assert told.code == 1
+        assert "StrictModes no" in told.output
+        assert SAME not in told.output
+    finally:
+        theirs.unlink()
+    assert SAME in openssh_host.install().output
+
+
 def test_sign_ins_of_others_keep_their_ways(openssh_host: OpensshHost) -> None:
     told = openssh_host.machine.run("/usr/sbin/sshd", "-T", "-C", "user=root,host=x,addr=192.0.2.1").output
     assert "authorizedkeyscommand none" in told
@@ -156,6 +197,136 @@ def test_a_private_key_is_refused_and_not_echoed(openssh_host: OpensshHost, tmp_
     assert told.code == 1
     assert "private key" in told.output
     assert private.read_text().splitlines()[1] not in told.output
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("garbage\n", "is no public key"),
+        ("{key}\ngarbage\n", "is no public key"),
+        ('from="192.0.2.7" {cut}\n', "is no public key"),
+        ("# only a comment\n\n", "holds no key"),
+        ("", "holds no key"),
+    ],
+)
+def test_what_is_no_public_key_is_not_installed(
+    openssh_host: OpensshHost, tmp_path: Path, content: str, told: str
+) -> None:
+    installed = openssh_host.machine.root / "etc/sftp-portal/portal_keys"
+    before = installed.read_bytes()
+    key = public_line(key_pair(tmp_path, "portal"))
+    (openssh_host.machine.root / "tmp/given").write_text(content.format(key=key, cut=key[:40]))
+    done = openssh_host.install("--portal-key", "/tmp/given")
+    assert done.code == 1
+    assert told in done.output
+    assert installed.read_bytes() == before
+
+
+def test_several_keys_with_options_and_comments_are_installed(openssh_host: OpensshHost, tmp_path: Path) -> None:
+    installed = openssh_host.machine.root / "etc/sftp-portal/portal_keys"
+    before = installed.read_text()
+    key = public_line(key_pair(tmp_path, "portal"))
+    given = openssh_host.machine.root / "tmp/given"
+    given.write_text(f'# the portal\n\n{before}from="192.0.2.7,192.0.2.8" {key}\n')
+    try:
+        assert openssh_host.install("--portal-key", "/tmp/given").code == 0
+        assert installed.read_text() == given.read_text()
+    finally:
+        given.write_text(before)
+        openssh_host.install("--portal-key", "/tmp/given")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "usr/lib/sftp-portal/portal_host/claims.py",
+        "usr/lib/sftp-portal/keys-of",
+        "etc/ssh/sshd_config.d/sftp-portal.conf",
+        "etc/sysctl.d/60-sftp-portal.conf",
+    ],
+)
+def test_a_file_that_cannot_be_written_stops_it(openssh_host: OpensshHost, path: str) -> None:
+    """A directory in the way of its temporary name, as a full disk would be."""
+    there = openssh_host.machine.root / path
+    old, blocked = there.read_bytes() + b"# of an older version\n", there.with_name(f"{there.name}.sftp-portal-new")
+    there.write_bytes(old)
+    blocked.mkdir()
+    try:
+        told = openssh_host.install()
+        assert told.code == 1
+        assert f"/{path} could not be written" in told.output
+        assert there.read_bytes() == old
+    finally:
+        blocked.rmdir()
+        openssh_host.install()
+    assert there.read_bytes() != old
+
+
+def test_switches_that_cannot_all_be_written_are_taken_back(openssh_host: OpensshHost) -> None:
+    drop_ins = openssh_host.machine.root / "etc/ssh/sshd_config.d"
+    blocked = drop_ins / "00-sftp-portal-refuse-times.conf.sftp-portal-new"
+    blocked.mkdir()
+    try:
+        assert openssh_host.install("--legacy", "on", "--refuse-times", "on").code == 1
+        assert sorted(path.name for path in drop_ins.glob("*sftp-portal*.conf")) == ["sftp-portal.conf"]
+    finally:
+        blocked.rmdir()
+    assert SAME in openssh_host.install().output
+
+
+@pytest.fixture
+def brought(tmp_path: Path) -> Path:
+    """What lies on a new host after step 1 of the README: its commands as they stand there, in other directories."""
+    lines = (DEPLOY / "README.md").read_text(encoding="utf-8").splitlines()
+    (pack,) = (line.split() for line in lines if line.startswith("       tar czf "))
+    (unpack,) = (line.partition("&& ")[2].split() for line in lines if "tar xzf " in line)
+    archive, there = tmp_path / "portal-host.tar.gz", tmp_path / "opt"
+    there.mkdir()
+    new = {"portal-host.tar.gz": str(archive), "/opt/portal-host": str(there)}
+    for words in (pack, unpack):
+        assert set(words) & set(new)
+        done = subprocess.run([new.get(word, word) for word in words], cwd=REPOSITORY, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+    return there
+
+
+def test_what_the_readme_says_to_bring_is_all_that_is_needed(brought: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    done = run(["sh", str(brought / "deploy/openssh/install.sh"), "--root", str(root)])
+    assert done.code == 0, done.output
+    library = f"import sys; sys.path.insert(0, '{root}/usr/lib/sftp-portal')"
+    code = f"{library}\nimport portal_host.__main__, portal_host.shipping"
+    imported = run([sys.executable, "-ISB", "-c", code])
+    assert imported.code == 0, imported.output
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "hosts/__init__.py",
+        "hosts/files.py",
+        "hosts/keyfiles.py",
+        "hosts/local.py",
+        "hosts/core",
+        "deploy/openssh/portal_host",
+        "deploy/openssh/portal-log",
+        "deploy/openssh/sftp-portal-log.service",
+        "deploy/openssh/sftp-portal-legacy.conf",
+    ],
+)
+@pytest.mark.parametrize("option", ["--dry-run", "--no-start"])
+def test_it_says_what_was_not_brought_and_changes_nothing(
+    brought: Path, tmp_path: Path, missing: str, option: str
+) -> None:
+    (brought / missing).rename(tmp_path / "missing")
+    root = tmp_path / "root"
+    root.mkdir()
+    done = run(["sh", str(brought / "deploy/openssh/install.sh"), "--root", str(root), option])
+    assert done.code == 1
+    assert missing.removeprefix("deploy/openssh/") in done.output
+    assert "README.md, step 1" in done.output
+    assert list(root.iterdir()) == []
 
 
 def test_with_a_root_it_only_lays_out_the_files(tmp_path: Path) -> None:

@@ -10,13 +10,17 @@ from portal_host.judging import (
     BadRequest,
     DropsTooMany,
     Limits,
+    NotRenamed,
     Plan,
     Registered,
+    Renaming,
     Taken,
     accounts_judge,
+    rename_judge,
 )
 from portal_host.userfiles import Userfiles, foreign_lines, rendered
 
+from hosts.core.errors import NotThere
 from hosts.core.paths import username
 
 LIMITS = Limits(uid_first=66000, uid_last=66999, drop_share=0.05, drop_least=2)
@@ -25,6 +29,13 @@ REGISTRY = {
     "a.example": Registered(66001),
     "b.example": Registered(66002),
     "former.example": Registered(66003, former=True),
+}
+# a.example was called one.example, then two.example; the dropped one was called once.example.
+RENAMED = {
+    **REGISTRY,
+    "two.example": Registered(66001, former=True, renamed=True),
+    "one.example": Registered(66001, former=True, renamed=True),
+    "once.example": Registered(66003, former=True, renamed=True),
 }
 
 
@@ -73,6 +84,14 @@ ROWS = [
     Row("an empty name", [*BOTH, wish("", 66004)], refused=["bad-name"]),
     Row("upper case", [*BOTH, wish("C.example", 66004)], refused=["bad-name"]),
     Row("digits of another script", [*BOTH, wish("٣.example", 66004)], refused=["bad-name"]),
+    *(
+        Row(f"the number {name}", [*BOTH, wish(name, 66004)], refused=["bad-name"])
+        for name in ("0", "1000", "66004", "0.0", "10.0.0.1", "1-2", "0x0", "0xdead.beef", "0b1", "0o17", "1e5", "1e-5")
+    ),
+    *(
+        Row(f"the name {name:.20}", [*BOTH, wish(name, 66004)], made=[name])
+        for name in ("a", "0.a", "7e.us", "0xford.us", "123.k12.us", "1e5.de", f"{'9.' * 125}uss", "c" * 253)
+    ),
     Row("no text", [*BOTH, wish(7, 66004)], refused=["bad-entry"]),
     Row("root", [*BOTH, wish("root", 66004)], refused=["name-of-system"]),
     Row("the portal", [*BOTH, wish("sftp-portal", 66004)], refused=["name-of-system"]),
@@ -102,6 +121,77 @@ def test_a_list_comes_to_what_the_table_says(row: Row) -> None:
     assert [account.name for account in plan.kept] == [
         name for name in ("a.example", "b.example") if name not in row.removed
     ]
+
+
+OLD_NAMES = [
+    Row("the names of today", BOTH),
+    Row("an old name", [wish("two.example", 66001), BOTH[1]], refused=["renamed"]),
+    Row("a name from before that", [wish("one.example", 66001), BOTH[1]], refused=["renamed"]),
+    Row("the old name beside the new one", [*BOTH, wish("one.example", 66001)], refused=["uid-twice", "uid-twice"]),
+    Row("an old name with a new number", [*BOTH, wish("one.example", 66009)], refused=["uid-changed"]),
+    Row("an old name of a dropped one", [*BOTH, wish("once.example", 66003)], refused=["renamed"]),
+    Row("a dropped one under its last name", [*BOTH, wish("former.example", 66003)], made=["former.example"]),
+]
+
+
+@pytest.mark.parametrize("row", OLD_NAMES, ids=lambda row: row.what)
+def test_a_list_from_before_a_rename_neither_drops_nor_doubles_the_account(row: Row) -> None:
+    plan = accounts_judge(row.entries, RENAMED, SYSTEM, LIMITS)
+    assert [account.name for account in plan.made] == row.made
+    assert not plan.removed
+    assert [refusal.code for refusal in plan.refused] == row.refused
+    assert [account.name for account in plan.kept] == ["a.example", "b.example"]
+
+
+@pytest.mark.parametrize(
+    ("what", "old", "new", "uid", "now", "before"),
+    [
+        ("a new name", "b.example", "new.example", 66002, "b.example", ["b.example"]),
+        ("a third name", "a.example", "n.example", 66001, "a.example", ["a.example", "one.example", "two.example"]),
+        ("done already", "two.example", "a.example", 66001, "a.example", ["one.example", "two.example"]),
+        ("back again", "a.example", "two.example", 66001, "a.example", ["a.example", "one.example"]),
+        ("heard of late", "one.example", "n.example", 66001, "a.example", ["a.example", "one.example", "two.example"]),
+        ("a dropped one", "former.example", "n.example", 66003, "former.example", ["former.example", "once.example"]),
+    ],
+)
+def test_an_account_is_renamed_whatever_it_was_called(
+    what: str, old: str, new: str, uid: int, now: str, before: list[str]
+) -> None:
+    told = rename_judge(old, new, uid, RENAMED, SYSTEM, LIMITS)
+    assert told == Renaming(Account(new, uid), now, RENAMED[now].former, tuple(before)), what
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "uid", "code"),
+    [
+        ("never.example", "new.example", 66001, "not-there"),
+        ("a.example", "new.example", 66002, "uid-changed"),
+        ("one.example", "new.example", 66002, "uid-changed"),
+        ("a.example", "b.example", 66001, "name-of-another"),
+        ("a.example", "former.example", 66001, "name-of-another"),
+        ("a.example", "once.example", 66001, "name-of-another"),
+        ("a.example", "root", 66001, "name-of-system"),
+        ("a.example", "../x", 66001, "bad-name"),
+        ("../x", "new.example", 66001, "bad-name"),
+        ("root", "new.example", 66001, "not-there"),
+        ("root", "new.example", 0, "uid-out-of-range"),
+        ("a.example", "new.example", 66500, "uid-of-system"),
+        ("a.example", "x\nroot:x:0:0", 66001, "bad-name"),
+        ("a.example", "x" * 254, 66001, "bad-name"),
+        ("a.example", "0", 66001, "bad-name"),
+        ("a.example", "0x0", 66001, "bad-name"),
+        ("a.example", "a.example", 66001, "bad-request"),
+    ],
+)
+def test_a_rename_that_is_not_to_be_is_refused(old: str, new: str, uid: int, code: str) -> None:
+    with pytest.raises((NotRenamed, NotThere, BadRequest)) as refused:
+        rename_judge(old, new, uid, RENAMED, SYSTEM, LIMITS)
+    assert refused.value.code == code
+
+
+def test_an_account_whose_name_is_a_number_can_be_given_another() -> None:
+    registry = {"0": Registered(66001)}
+    assert rename_judge("0", "zero.example", 66001, registry, SYSTEM, LIMITS).now == "0"
 
 
 @pytest.mark.parametrize("entries", [None, {}, "a.example", 7, [{}] * 50_001], ids=lambda value: type(value).__name__)

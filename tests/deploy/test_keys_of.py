@@ -31,6 +31,9 @@ FOREIGN = (
     "pty ssh-ed25519 AAAApty\n"
     "cert-authority ssh-ed25519 AAAAauthority\n"
     "restrict, ssh-ed25519 AAAAcomma\n"
+    'from="10.0.0.1,x\\"y" ssh-ed25519 AAAAquote\n'
+    'from="127.0.0.1,*\\" ssh-ed25519 ",command="id",port-forwarding ssh-ed25519 AAAAquoted\n'
+    'restrict,from="10.0.0.1,*\\",pty,from=\\" ssh-rsa " ssh-ed25519 AAAAquotes\n'
 )
 FILE = FOREIGN + LINES + FOREIGN
 

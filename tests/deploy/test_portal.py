@@ -7,7 +7,7 @@ import pytest
 from django.conf import settings
 
 from accounts import services as district_services
-from accounts.models import District, SftpAccount, User
+from accounts.models import District, RetiredUsername, SftpAccount, User
 from hosts import helper, signins, vault
 from hosts.connect import files_for, fingerprint
 from hosts.core import paths
@@ -55,6 +55,8 @@ def row(machine: Journaled, db: None, monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setattr(settings, "FIRST_USER_NUMBER", settings.FIRST_USER_NUMBER + next(_numbers))
     settings.SFTP_ROOT.mkdir(parents=True, exist_ok=True)
     host = machine.host
+    for path in (host.root / "keys").iterdir():  # of a database that is no more
+        path.unlink()
     return Host.objects.create(
         name="whole",
         kind=Host.Kind.OPENSSH,
@@ -166,6 +168,154 @@ def test_a_closed_district_is_gone_from_the_host_and_its_data_stays(
     propagation.push_one(account.pk)
     assert not _opens(machine, account, pair / "first")
     assert (machine.host.root / "homes" / account.username / "upload" / "x").exists()
+
+
+def _rename(account: SftpAccount, domain: str) -> SftpAccount:
+    district = District.objects.get(pk=account.district_id)
+    district_services.district_rename(district, name=district.name, domain=domain, actor=None)
+    return SftpAccount.objects.select_related("district", "host").get(pk=account.pk)
+
+
+def _listed(machine: Journaled, account: SftpAccount, pair: Path) -> str:
+    return sftp(machine.door(account.username, pair / "first"), "ls -1 /upload").output
+
+
+def _homes(machine: Journaled) -> set[str]:
+    return {path.name for path in (machine.host.root / "homes").iterdir()}
+
+
+def test_a_renamed_district_goes_on_under_its_new_name_with_its_keys_and_files(
+    machine: Journaled, account: SftpAccount, pair: Path
+) -> None:
+    _save(account, pair / "first")
+    assert _opens(machine, account, pair / "first")
+    staying = SftpAccount.objects.get(pk=MembershipFactory(district__domain=next(_domains)).district.sftp_account.pk)
+    SftpAccount.objects.filter(pk=staying.pk).update(host=account.host)
+    staying.refresh_from_db()
+    _save(staying, pair / "second")
+    with (
+        _signed_in(machine.door(account.username, pair / "first")) as open_session,
+        _signed_in(machine.door(staying.username, pair / "second")) as other_session,
+    ):
+        renamed = _rename(account, next(_domains))
+        propagation.push_one(account.pk)
+        assert open_session.wait(SOON) != 0
+        assert other_session.poll() is None
+    assert (_file(renamed).state, _file(renamed).code) == ("on_host", "")
+    assert RetiredUsername.objects.get(account=renamed).cleared is not None
+    assert not _opens(machine, account, pair / "first")
+    assert "/upload/x" in _listed(machine, renamed, pair)
+    door = machine.door(renamed.username, pair / "first")
+    assert sftp(door, "mkdir /upload/20261122-020000", "put /etc/hostname /upload/20261122-020000/a.csv").code == 0
+    name = paths.username(renamed.username)
+    files = files_for(renamed.host)
+    assert {entry.name for entry in files.listing(paths.upload(name))} == {"x", "20261122-020000"}
+    files.rename(paths.upload(name).child("20261122-020000"), paths.claimed(800_000 + renamed.pk))
+    assert files.stat(paths.claimed(800_000 + renamed.pk).child("a.csv")) is not None
+    assert account.username not in _homes(machine)
+    digest = Host.objects.get(pk=renamed.host_id).accounts_digest
+    part = _run()
+    assert (digest != "", part.state, part.unchanged, part.written) == (True, "done", 2, 0)
+    assert Host.objects.get(pk=renamed.host_id).accounts_digest == digest
+
+
+@pytest.mark.parametrize(
+    ("names", "pushes"),
+    [
+        ("b a", (False,)),
+        ("b a", (True,)),
+        ("b c", (False,)),
+        ("b c a", (True, False)),
+        ("b c b", (False, True)),
+    ],
+    ids=str,
+)
+def test_several_renames_come_to_the_last_name_whenever_the_host_hears_of_them(
+    names: str, pushes: tuple[bool, ...], machine: Journaled, account: SftpAccount, pair: Path
+) -> None:
+    _save(account, pair / "first")
+    assert _opens(machine, account, pair / "first")
+    called = {"a": account.username, "b": next(_domains), "c": next(_domains)}
+    for number, name in enumerate(names.split()):
+        account = _rename(account, called[name])
+        if number < len(pushes) and pushes[number]:
+            propagation.push_one(account.pk)
+    propagation.push_one(account.pk)
+    assert (_file(account).state, _file(account).code) == ("on_host", "")
+    assert "/upload/x" in _listed(machine, account, pair)
+    assert _homes(machine) & set(called.values()) == {account.username}
+    assert not RetiredUsername.objects.filter(cleared=None).exists()
+
+
+def test_a_rename_while_the_helper_is_down_is_done_when_it_is_back(
+    machine: Journaled, account: SftpAccount, pair: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _save(account, pair / "first")
+    assert _opens(machine, account, pair / "first")
+    renamed = _rename(account, next(_domains))
+    monkeypatch.setattr(helper, "RENAME_PATIENCE", 1.0)
+    machine.host.helper_stop()
+    try:
+        propagation.push_one(account.pk)
+        assert (_file(renamed).state, _file(renamed).code) == ("failed", "helper-silent")
+        # Its key is off the old name already: nobody comes in at a door that is to be shut.
+        assert not _opens(machine, account, pair / "first")
+    finally:
+        machine.host.helper_start()
+    assert _run().state == "done"
+    assert "/upload/x" in _listed(machine, renamed, pair)
+
+
+def test_a_closed_district_that_is_renamed_stays_shut_and_comes_back_with_its_data(
+    machine: Journaled, account: SftpAccount, pair: Path
+) -> None:
+    _save(account, pair / "first")
+    assert _opens(machine, account, pair / "first")
+    district = District.objects.get(pk=account.district_id)
+    district_services.district_state_set(district, District.State.CLOSED, reason="They left.", actor=None)
+    propagation.push_one(account.pk)
+    renamed = _rename(account, next(_domains))
+    propagation.push_one(account.pk)
+    assert _file(renamed).state == "on_host"
+    assert not _opens(machine, renamed, pair / "first")
+    assert (machine.host.root / "homes" / renamed.username / "upload/x").exists()
+    district = District.objects.get(pk=account.district_id)
+    district_services.district_state_set(district, District.State.ACTIVE, reason="Back.", actor=None)
+    _save(renamed, pair / "first")
+    assert "/upload/x" in _listed(machine, renamed, pair)
+
+
+def test_a_name_that_a_host_has_known_is_nobody_elses(machine: Journaled, account: SftpAccount, pair: Path) -> None:
+    """The host would refuse it for ever: so the portal does not give it in the first place."""
+    _save(account, pair / "first")
+    renamed = _rename(account, next(_domains))
+    propagation.push_one(account.pk)
+    other = MembershipFactory(district__domain=next(_domains)).district
+    for refused in (
+        lambda: _rename(other.sftp_account, account.username),
+        lambda: district_services.district_open("New", account.username, time_zone="America/New_York", actor=None),
+    ):
+        with pytest.raises(district_services.Refused, match="had it before"):
+            refused()
+    assert _rename(renamed, account.username).username == account.username
+
+
+def test_an_old_portal_database_does_not_bring_the_old_name_back(
+    machine: Journaled, account: SftpAccount, pair: Path
+) -> None:
+    _save(account, pair / "first")
+    assert _opens(machine, account, pair / "first")
+    renamed = _rename(account, next(_domains))
+    propagation.push_one(account.pk)
+    RetiredUsername.objects.all().delete()
+    SftpAccount.objects.filter(pk=account.pk).update(username=account.username)
+    Host.objects.update(accounts_digest="")
+    _save(account, pair / "first", pair / "second")
+    assert (_file(account).state, _file(account).code) == ("failed", "renamed")
+    assert renamed.username in _file(account).reason
+    assert not _opens(machine, account, pair / "first")
+    assert account.username not in _homes(machine)
+    assert (machine.host.root / "homes" / renamed.username / "upload/x").exists()
 
 
 def test_a_helper_that_is_down_fails_new_accounts_only_and_is_gone_on_with(

@@ -1,5 +1,6 @@
 """The portal's side of a whole OpenSSH host: its files over SFTP, and its helper asked by way of them."""
 
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from hosts.remote import RemoteFiles
 from tests.hosts.clients import sftp
 
 from .host import SERVICE, OpensshHost, numbers_of
+
+numbers = itertools.count(200_001)  # other files' tests claim on the same host
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +67,7 @@ def test_an_upload_is_looked_at_read_claimed_and_put_back_as_processed(
         "chmod 700 20261122-020000",
     )
     assert put.code == 0, put.output
-    epoch = upload(name).child("20261122-020000")
+    epoch, mine = upload(name).child("20261122-020000"), claimed(next(numbers))
     assert [(one.name, one.kind) for one in files.listing(upload(name))] == [(epoch.name, EntryKind.DIRECTORY)]
     assert [(one.name, one.size, one.links) for one in files.listing(epoch)] == [("users.csv", 800_000, 1)]
     with files.open_read(epoch.child("users.csv")) as source:
@@ -73,12 +76,12 @@ def test_an_upload_is_looked_at_read_claimed_and_put_back_as_processed(
         assert source.read() == b"a,b\n"
     assert files.open_writes(name) == ()
     for _ in range(2):
-        files.rename(epoch, claimed(7))
+        files.rename(epoch, mine)
     assert files.listing(upload(name)) == () or files.stat(epoch) is None
-    with files.open_read(claimed(7).child("users.csv")) as source:
+    with files.open_read(mine.child("users.csv")) as source:
         assert source.read() == (tmp_path / "users.csv").read_bytes()
-    files.write(claimed(7).child("log.txt"), b"all well")
-    files.rename(claimed(7), processed(name).child("20261122-020000"))
+    files.write(mine.child("log.txt"), b"all well")
+    files.rename(mine, processed(name).child("20261122-020000"))
     got = sftp(
         openssh_host.door(ours, keys / "ours"), f"get /upload-processed/20261122-020000/log.txt {tmp_path / 'got'}"
     )
@@ -86,6 +89,23 @@ def test_an_upload_is_looked_at_read_claimed_and_put_back_as_processed(
     assert (tmp_path / "got").read_bytes() == b"all well"
     files.remove_tree(processed(name).child("20261122-020000"))
     assert files.listing(processed(name)) == ()
+
+
+def test_two_helpers_never_work_at_once(openssh_host: OpensshHost, files: RemoteFiles, ours: str) -> None:
+    """Both would begin the same claim, and the slower one answer that there is nothing to claim."""
+    first = openssh_host.helper
+    openssh_host.helper_start()
+    second = openssh_host.helper
+    try:
+        for number in range(30):
+            epoch = openssh_host.upload(ours) / f"epoch-{number}"
+            epoch.mkdir()
+            files.rename(upload(username(ours)).child(epoch.name), claimed(next(numbers)))
+    finally:
+        openssh_host.helper = first
+        openssh_host.helper_stop()
+        openssh_host.helper = second
+    assert helper.about(files).accounts >= 1
 
 
 def test_downloads_can_be_read_by_the_district_and_its_upload_not_written_by_us(
@@ -114,6 +134,7 @@ def test_the_helper_tells_of_its_machine_and_ends_no_session_of_nobody(
     told = helper.about(files)
     assert told.openssh.startswith("OpenSSH_")
     assert told.accounts >= 1
+    assert told.keys_group == openssh_host.keys_gid
     assert helper.end(files, username(ours)) == 0
     with pytest.raises(HostError):
         helper.look(files, username("nobody.k12.oh.us"))

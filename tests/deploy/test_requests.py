@@ -8,10 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from portal_host import requests
+from portal_host.settings import Host, Places, Settings
 
+from hosts import helper
 from tests.hosts.serving import until
 
 from .host import OpensshHost, numbers_of
+from .test_stops import PORTAL
 
 ABOUT = {"op": "about"}
 
@@ -136,6 +140,31 @@ def test_old_answers_and_what_was_left_half_written_are_removed(openssh_host: Op
         config.write_text(whole)
         openssh_host.helper_stop()
         openssh_host.helper_start()
+
+
+def test_an_answer_holds_no_more_than_the_portal_reads_and_says_what_found_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The operations are made up: one account's true answer is bounded far below."""
+    host = Host(Settings(uid_first=66000, uid_last=99999), Places(tmp_path), PORTAL)
+    for name in ("requests", "answers"):
+        (host.places.tree / name).mkdir(parents=True)
+    half = requests.ANSWER_LIMIT // 2
+
+    def answered(host: Host, operation: dict[str, int]) -> dict[str, object]:
+        return {"told": "x" * operation["size"]}
+
+    monkeypatch.setattr(requests, "answer", answered)
+    number = "a" * 32
+    sizes = [half, half, half - 100, 10, 2 * half, 5]
+    request = {"id": number, "operations": [{"size": size} for size in sizes]}
+    (host.places.tree / "requests" / f"{number}.json").write_text(json.dumps(request))
+    assert requests.requests_serve(host) == 1
+    content = (host.places.tree / "answers" / f"{number}.json").read_bytes()
+    assert len(content) < requests.ANSWER_LIMIT + 1000 < helper.ANSWER_LIMIT
+    told = json.loads(content)["answers"]
+    assert [one.get("error", "") for one in told] == ["", "too-large", "", "", "too-large", ""]
+    assert told[1]["message"] == "Ask for less at a time."
 
 
 @pytest.mark.parametrize(

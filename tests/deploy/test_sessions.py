@@ -1,11 +1,14 @@
 """A session stays as long as its key would be let in again, and not a second more: on a real sshd, as root."""
 
+import itertools
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,13 +19,15 @@ from portal_host.settings import Host, Places, Portal, Settings
 from hosts.core.events import Event, Kind
 from hosts.core.sshdlog import Opened
 from tests.hosts.clients import Door, program, sftp_command, ssh_options
-from tests.hosts.serving import PATIENCE, public_line
+from tests.hosts.reference import free_port, sshd_path
+from tests.hosts.serving import PATIENCE, public_line, until
 
-from .host import OpensshHost
+from .host import HOST_KEY, OpensshHost
 from .journaling import Journaled
 
 # What a host that ends sessions "within about a second" may need on a busy machine.
 SOON = 10.0
+_numbers = itertools.count(1)
 
 
 @contextmanager
@@ -156,6 +161,93 @@ def test_a_session_nobody_told_us_of_ends_only_where_no_key_lets_anybody_in(
     journal.ship_no_more()
 
 
+@contextmanager
+def _bare_sshd(journal: Journaled) -> Iterator[int]:
+    """The port of an sshd whose titles have no room but for its own arguments: it was started without environment."""
+    port = free_port()
+    arguments = ["-p", str(port), "-o", "ListenAddress=127.0.0.1", "-o", "PidFile=none", "-h", HOST_KEY]
+    sshd = journal.started("/usr/bin/env", "-i", sshd_path(), "-D", *arguments)
+    until(lambda: _answers(port), "an sshd without environment")
+    try:
+        yield port
+    finally:
+        journal.end(sshd)
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def long_names(openssh_host: OpensshHost, keys: Path) -> tuple[str, str]:
+    """Two accounts with the key `ours` and the longest names there are; they differ in the last character alone."""
+    begin = f"n{next(_numbers)}.".ljust(252, "a")
+    names = (f"{begin}x", f"{begin}y")
+    for name in names:
+        openssh_host.account(name, public_line(keys / "ours"))
+    return names
+
+
+@contextmanager
+def _both_signed_in(
+    journal: Journaled, names: tuple[str, str], keys: Path
+) -> Iterator[tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]]:
+    """A session of each, both of them with titles that are cut before the names differ."""
+    with (
+        _bare_sshd(journal) as port,
+        _signed_in(replace(journal.door(names[0], keys / "ours"), port=port)) as first,
+        _signed_in(replace(journal.door(names[1], keys / "ours"), port=port)) as second,
+    ):
+        assert len(_processes_of(journal, names[0][:60], "")) >= 4
+        assert not any(_processes_of(journal, name) for name in names)
+        yield first, second
+
+
+def test_a_session_with_a_name_that_sshds_title_has_no_room_for_is_ended(
+    shipped: Journaled, ours: str, keys: Path
+) -> None:
+    name = f"long{next(_numbers)}.".ljust(253, "a")
+    shipped.host.account(name, public_line(keys / "ours"))
+    with (
+        _bare_sshd(shipped) as port,
+        _signed_in(replace(shipped.door(name, keys / "ours"), port=port)) as first,
+        _signed_in(replace(shipped.door(ours, keys / "ours"), port=port)) as second,
+    ):
+        shipped.wait(name, _accepted())
+        assert not _processes_of(shipped, name)
+        _replace(shipped.host, name, keys)
+        assert _is_over(first)
+        assert _stays(second)
+    assert _ends(shipped.wait(name, lambda found: bool(_ends(found)))) == [("key-removed", "127.0.0.1")]
+
+
+def test_of_two_sessions_that_a_cut_title_does_not_tell_apart_the_one_whose_keys_have_gone_is_ended(
+    journal: Journaled, long_names: tuple[str, str], keys: Path
+) -> None:
+    """Nobody told us of either: the user number says whose it is."""
+    with _both_signed_in(journal, long_names, keys) as (first, second):
+        _forget(journal)
+        _remove(journal.host, long_names[0])
+        journal.ship()
+        try:
+            assert _is_over(first)
+            assert _stays(second)
+            ends = _ends(journal.wait(long_names[0], lambda found: bool(_ends(found))))
+            assert [reason for reason, _ in ends] == ["key-removed"]
+        finally:
+            journal.ship_no_more()
+
+
+def test_of_two_sessions_that_a_cut_title_does_not_tell_apart_the_helper_ends_the_right_one(
+    journal: Journaled, long_names: tuple[str, str], keys: Path
+) -> None:
+    with _both_signed_in(journal, long_names, keys) as (first, second):
+        assert journal.host.one("end", account=long_names[0])["ended"] >= 1
+        assert _is_over(first)
+        assert _stays(second, 1.0)
+
+
 def _forget(journal: Journaled) -> None:
     """As if the service had never run: it reads the journal from now on."""
     for name in ("shipping.json", "sessions.json"):
@@ -186,9 +278,9 @@ def test_a_session_that_does_not_go_when_asked_is_killed(shipped: Journaled, our
         time.sleep(0.1)
 
 
-def _processes_of(journal: Journaled, name: str) -> list[int]:
+def _processes_of(journal: Journaled, name: str, after: str = "( |@)") -> list[int]:
     """sshd's processes of this account on this host: another process of tests may run one with the same names."""
-    command = ["pgrep", "-f", f"^sshd(-session)?: {name}( |@)"]
+    command = ["pgrep", "-f", f"^sshd(-session)?: {name}{after}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     pids = [int(pid) for pid in done.stdout.split()]
     return [pid for pid in pids if _space(Path(f"/proc/{pid}")) == _space(journal.machine.root.parent)]
@@ -210,7 +302,7 @@ def test_a_title_alone_makes_no_keeper(tmp_path: Path) -> None:
             deadline = time.monotonic() + PATIENCE
             while title.encode() not in Path(f"/proc/{process.pid}/cmdline").read_bytes():
                 assert time.monotonic() < deadline
-            assert keeper_of(process.pid) is None
+            assert keeper_of(process.pid, "smithville.k12.oh.us") is None
         finally:
             process.kill()
 
@@ -224,10 +316,10 @@ def test_what_the_log_says_of_an_older_process_with_that_number_is_not_taken_for
     here = Host(Settings(), Places(tmp_path), Portal(4711, 4712, 4713))
     with _signed_in(shipped.door(ours, keys / "ours")):
         event = shipped.wait(ours, _accepted())[0]
-        keepers = [keeper for pid in _processes_of(shipped, ours) if (keeper := keeper_of(pid))]
-        assert [keeper.username for keeper in keepers] == [ours]
+        keepers = [keeper for pid in _processes_of(shipped, ours) if (keeper := keeper_of(pid, ours))]
+        assert len(keepers) == 1
         for ago, name, found in ((300, ours, []), (0, "other.k12.oh.us", []), (0, ours, [ours])):
-            known = Sessions(here, lambda name: True)
+            known = Sessions(here)
             at = event.at - timedelta(seconds=ago)
             known.opened(Opened(keepers[0].pid, at, name, event.fingerprint, event.address, event.port))
             assert known.usernames == found

@@ -5,12 +5,16 @@ import errno
 import json
 import os
 import signal
+import struct
+import subprocess
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from portal_host import connections, offers, shipping
+from portal_host.accounting import Accounting
 from portal_host.connections import ConnectionLog
 from portal_host.settings import Host, Places, Portal, Settings
 from portal_host.shipping import LogFile, Place, Shipping
@@ -18,8 +22,8 @@ from portal_host.shipping import LogFile, Place, Shipping
 from hosts.connlog import read_events
 from hosts.core.events import Event, Kind, event_line
 from hosts.core.signin import fingerprint
-from tests.hosts.clients import sftp, ssh
-from tests.hosts.serving import public_line
+from tests.hosts.clients import Door, Ran, lftp, scp, sftp, sftp_command, ssh
+from tests.hosts.serving import public_line, until
 
 from .host import numbers_of
 from .journaling import Journaled
@@ -283,6 +287,64 @@ def test_odd_things_among_the_notes_are_not_followed_and_old_notes_go(host: Host
     assert (tmp_path / "secret").exists()
 
 
+# --- What the kernel notes of ended processes
+
+
+def _ended(**changes: object) -> bytes:
+    """A record of acct(5), version 3, of a process that ended as one does that was asked for a shell."""
+    fields = {"flags": 1, "version": 3, "status": 256, "uid": 66000, "gid": 66000, "pid": 9, "parent": 8}
+    fields |= {"began": 1_795_000_000, "lasted": 0.0, "name": b"sshd"} | changes
+    return struct.pack("=BB2xIIIIIIf16x16s", *fields.values())
+
+
+@pytest.fixture
+def others(host: Host) -> Path:
+    """Process accounting as somebody else has turned it on."""
+    path = host.places.root / "var/log/account/pacct"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(_ended(parent=7))
+    return path
+
+
+IS_NO_REFUSAL: dict[str, dict[str, object]] = {
+    "a good end": {"status": 0},
+    "status 2": {"status": 512},
+    "a signal": {"status": 1},
+    "somebody else": {"uid": 1000},
+    "another program": {"name": b"sh"},
+    "it worked for a while": {"lasted": 501.0},
+    "its parent is gone": {"parent": 1},
+    "another form of record": {"version": 2},
+}
+
+
+@pytest.mark.parametrize("name", IS_NO_REFUSAL)
+def test_other_ends_of_processes_are_no_refusals(host: Host, others: Path, name: str) -> None:
+    one = Accounting(host)
+    with others.open("ab") as file:
+        file.write(_ended(**IS_NO_REFUSAL[name]) + _ended(parent=11))
+    assert [refusal.child for refusal in one.refusals()] == [11]
+    one.close()
+
+
+def test_accounting_of_others_is_read_from_now_on_through_its_rotation_and_left_alone(host: Host, others: Path) -> None:
+    one = Accounting(host)
+    with others.open("ab") as file:
+        file.write(_ended(parent=11) + _ended(parent=12)[:30])
+        file.flush()
+        assert [refusal.child for refusal in one.refusals()] == [11]
+        others.rename(others.with_name("pacct.1"))
+        assert list(one.refusals()) == []
+        others.touch()
+        file.write(_ended(parent=12)[30:])
+    assert [refusal.child for refusal in one.refusals()] == [12]
+    others.write_bytes(_ended(parent=13))
+    assert [refusal.child for refusal in one.refusals()] == [13]
+    one.close()
+    assert others.exists()
+    assert not (host.places.state / "ended-processes").exists()
+
+
 # --- With a real sshd and a real journal
 
 
@@ -310,6 +372,92 @@ def test_why_a_known_key_was_refused_is_told(
     assert sftp(shipped.door(ours, keys / "ours"), "pwd").code != 0
     event = shipped.wait(ours, bool)[0]
     assert (event.kind, event.reason, event.fingerprint) == (Kind.REFUSED, reason, _mark(keys / "ours"))
+
+
+NOT_SFTP: dict[str, Callable[[Door], Ran]] = {
+    "ssh": ssh,
+    "ssh with a command": lambda door: ssh(door, "ls", "-l"),
+    "scp -O": lambda door: scp(door, f"{door.key}.pub", ":/upload/x", options=("-O",)),
+    "scp -O, to fetch": lambda door: scp(door, ":/upload/x", str(door.key.parent / "fetched"), options=("-O",)),
+}
+
+
+@pytest.mark.parametrize("name", NOT_SFTP)
+def test_who_tries_a_shell_is_told_so_and_it_is_an_event(shipped: Journaled, ours: str, keys: Path, name: str) -> None:
+    ran = NOT_SFTP[name](shipped.door(ours, keys / "ours"))
+    assert ran.code != 0
+    events = shipped.wait(ours, lambda found: len(found) >= 2)
+    assert [event.kind for event in events] == [Kind.ACCEPTED, Kind.SHELL_REFUSED]
+    refused = events[1]
+    assert (refused.reason, refused.tried, refused.fingerprint) == ("shell-refused", "shell", _mark(keys / "ours"))
+    assert (refused.address, refused.port) == ("127.0.0.1", events[0].port)
+    assert refused.at >= events[0].at
+
+
+def test_sftp_is_no_shell_however_it_ends(shipped: Journaled, ours: str, keys: Path, tmp_path: Path) -> None:
+    door = shipped.door(ours, keys / "ours")
+    big = tmp_path / "big"
+    big.write_bytes(bytes(64 * 1024 * 1024))
+    assert sftp(door, "pwd").code == lftp(door, "ls").code == scp(door, str(keys / "ours.pub"), ":/upload/y").code == 0
+    for _ in range(5):
+        # Killed in the middle: what it had sent is not read to its end.
+        quiet = subprocess.DEVNULL
+        client = subprocess.Popen(sftp_command(door, "-b", "-"), stdin=subprocess.PIPE, stdout=quiet, stderr=quiet)
+        assert client.stdin is not None
+        client.stdin.write(f"put {big} /upload/big\n".encode())
+        client.stdin.flush()
+        until((shipped.host.upload(ours) / "big").exists, "an upload that has begun")
+        client.kill()
+        client.communicate()
+        (shipped.host.upload(ours) / "big").unlink()
+    ssh(door, "true")
+    events = shipped.wait(ours, lambda found: found and not found[-1].accepted)
+    assert [event.accepted for event in events] == [True] * 9 + [False]
+
+
+def test_each_shell_tried_in_one_connection_is_told(shipped: Journaled, ours: str, keys: Path) -> None:
+    door = shipped.door(ours, keys / "ours")
+    shared = ("-oControlMaster=auto", f"-oControlPath={keys}/shared", "-oControlPersist=5")
+    for _ in range(2):
+        assert ssh(door, "id", options=shared).code == 1
+    ssh(door, options=("-Oexit", *shared))
+    events = shipped.wait(ours, lambda found: len(found) >= 3)
+    assert [event.kind for event in events] == [Kind.ACCEPTED, Kind.SHELL_REFUSED, Kind.SHELL_REFUSED]
+    assert len({event.mark for event in events}) == 3
+
+
+def test_our_own_accounting_makes_way_for_a_new_file_and_is_turned_off_at_the_end(journal: Journaled) -> None:
+    journal.ship()
+    assert (journal.host.state / "ended-processes").exists()
+    journal.ship_no_more()
+    assert not (journal.host.state / "ended-processes").exists()
+    told = journal.machine.run("python3", "-IBc", _ROTATING)
+    assert told.code == 0, told.output
+
+
+_ROTATING = """
+import os, subprocess, sys
+sys.path.insert(0, "/usr/lib/sftp-portal")
+from pathlib import Path
+from portal_host import accounting
+from portal_host.settings import Host, Places, Portal, Settings
+
+accounting.PROGRAMS = ("python3",)
+one = accounting.Accounting(Host(Settings(), Places(Path("/")), Portal(0, 0, 0)), size_limit=640)
+path, found, files = Path("/var/lib/sftp-portal/ended-processes"), [], set()
+for _ in range(50):
+    child = os.fork()
+    if not child:
+        os.setresuid(66001, 66001, 66001)
+        os._exit(1)
+    os.waitpid(child, 0)
+    found += one.refusals()
+    files.add(path.stat().st_ino)
+    assert path.stat().st_size <= 640 + 6400
+assert [refusal.child for refusal in found] == [os.getpid()] * 50, len(found)
+one.close()
+assert not path.exists()
+"""
 
 
 def test_who_is_no_district_is_not_told_of(shipped: Journaled, ours: str, keys: Path) -> None:

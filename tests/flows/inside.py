@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import traceback
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -21,16 +22,27 @@ from django.utils import timezone  # noqa: E402
 
 from accounts import audit, services  # noqa: E402
 from accounts.core.roles import Role  # noqa: E402
-from accounts.models import AuditEntry, District, OutboxMessage, User  # noqa: E402
-from hosts.models import SignIn  # noqa: E402
-from ingest.models import Epoch, EpochFile, Finding, Record, StepTime  # noqa: E402
+from accounts.models import AuditEntry, District, OutboxMessage, SftpAccount, User  # noqa: E402
+from hosts.connect import fingerprint  # noqa: E402
+from hosts.models import DamagedHome, Host, SignIn  # noqa: E402
+from ingest.models import (  # noqa: E402
+    Epoch,
+    EpochFile,
+    Finding,
+    GuardState,
+    Judgement,
+    Record,
+    StandingLimit,
+    StepTime,
+)
+from ingest.tasks import tell_missing  # noqa: E402
 from keys.core.parse import parse_paste  # noqa: E402
-from keys.models import KeyFile, PropagationRun, SharedKeyRequest  # noqa: E402
+from keys.models import FoundLine, HostRun, KeyFile, PropagationFailure, PropagationRun, SharedKeyRequest  # noqa: E402
 from keys.nightly import retire_due  # noqa: E402
 from keys.propagation import push_one  # noqa: E402
 from keys.selectors import next_hourly_run  # noqa: E402
-from keys.services import keys_save, run_want  # noqa: E402
-from keys.sets import By  # noqa: E402
+from keys.services import host_add, keys_save, propagation_want, run_want  # noqa: E402
+from keys.sets import PORTAL, By  # noqa: E402
 
 CLOCK = re.compile(r"^(Started|Finished): .*$", re.MULTILINE)
 PASSWORD = "five-odd-words-for-tests"
@@ -106,6 +118,82 @@ def run_now() -> None:
     run_want(PropagationRun.Cause.NOW, actor=User.objects.first())
 
 
+def found_lines(username: str) -> int:
+    """How many lines were taken out of an account's file."""
+    return FoundLine.objects.filter(username=username).count()
+
+
+def fingerprint_of(line: str) -> str:
+    """The fingerprint of a key line."""
+    return fingerprint(line)
+
+
+def propagation_states() -> dict[str, int]:
+    """A host in each state, a run of each kind: their numbers."""
+    now, hour = timezone.now(), timedelta(hours=1)
+    right = {"host_key": _host_key(1), "state": Host.State.READY, "last_ok": now, "client_key_made": now - hour}
+    shown = {"offered_key": _host_key(2), "offered_at": now}
+    told = {"free_bytes": 2**36, "asked": now, "accounts_there": 0, "openssh": "OpenSSH_9.2p1", "system": "Debian 12"}
+    hosts = {
+        "new": {},
+        "offered": shown,
+        "working": right | told,
+        "stopped": right | shown | {"state": Host.State.STOPPED, "reason": "It showed another host key."},
+        "away": right | {"tries": 3, "next_try": now + hour, "reason": "The host did not answer in time."},
+        "refusing": right | {"reason": "“refusing” does not let the portal in. Install the portal's public key there."},
+        "full": right | {"free_bytes": 2**20},
+        "damaged": right,
+        "new-key": right | {"client_key_made": now + hour},
+    }
+    numbers = {name: _host(name, values) for name, values in hosts.items()}
+    run = PropagationRun.objects.create(cause="hourly", state="done", started=now, finished=now, total=1, failed=1)
+    ended = {"run": run, "started": now, "finished": now + hour}
+    part = HostRun.objects.create(
+        host=Host.objects.get(kind=Host.Kind.EMBEDDED), state="stopped", unasked=30, unasked_digest="0" * 64, **ended
+    )
+    HostRun.objects.create(host_id=numbers["away"], state="failed", code="host-down", reason="No answer.", **ended)
+    account = SftpAccount.objects.first()
+    for code in ("upload-blocked", "home-blocked"):
+        reason = "Something lies in its home on the host where a directory should be."
+        DamagedHome.objects.create(host_id=numbers["damaged"], username=f"{code}.example", code=code, reason=reason)
+    PropagationFailure.objects.create(run=run, account=account, code="full", reason="The host has no room.")
+    last = PropagationRun.objects.exclude(pk=run.pk).first()
+    saved = {"cause": "saved", "state": "done", "asked": now - hour, "started": now, "finished": now}
+    PropagationRun.objects.bulk_create(PropagationRun(total=1, written=1, **saved) for _ in range(60))
+    return numbers | {"stopped-run": run.pk, "stopped-part": part.pk, "run": last.pk if last else run.pk}
+
+
+def _host(name: str, values: dict[str, object]) -> int:
+    host = host_add(f"host {name}", "127.0.0.1", 1, by=PORTAL)
+    for field, value in values.items():
+        setattr(host, field, value)
+    host.fingerprint = fingerprint(host.host_key) if host.host_key else ""
+    host.save()
+    return host.pk
+
+
+def host_with_districts(port: int, count: int) -> None:
+    """A host at this port with so many districts, all of which have something to bring there at the same moment."""
+    row = Host.objects.get(pk=_host("silent", {"host_key": _host_key(3), "state": Host.State.READY, "port": port}))
+    slugs = [district(f"Silent {number}", f"silent{number}.k12.oh.us") for number in range(count)]
+    accounts = SftpAccount.objects.filter(district__slug__in=slugs)
+    accounts.update(host=row)
+    for account in accounts:
+        propagation_want(account)
+
+
+def _host_key(number: int) -> str:
+    blob = b"\0\0\0\x0bssh-ed25519\0\0\0 " + bytes([number]) * 32
+    return f"ssh-ed25519 {b64encode(blob).decode()}"
+
+
+def propagation_calm() -> None:
+    """Takes away what `propagation_states` made."""
+    DamagedHome.objects.all().delete()
+    Host.objects.exclude(kind=Host.Kind.EMBEDDED).delete()
+    HostRun.objects.filter(state=HostRun.State.STOPPED).delete()
+
+
 def next_run() -> str:
     """When the next run over all accounts starts."""
     return next_hourly_run().isoformat()
@@ -118,6 +206,14 @@ def sign_ins(username: str) -> list[dict[str, object]]:
         {"accepted": row.accepted, "fingerprint": row.fingerprint, "address": row.address, "reason": row.reason}
         for row in rows
     ]
+
+
+def guard_rests(slug: str) -> None:
+    """Lets a district's next night be as different from the last one as it likes."""
+    made = District.objects.get(slug=slug)
+    GuardState.objects.filter(district=made).update(applied=None)
+    for what in ("added", "changed", "removed"):
+        StandingLimit.objects.get_or_create(district=made, what=what, table="", defaults={"percent": -1})
 
 
 def epochs(slug: str) -> list[dict[str, object]]:
@@ -136,6 +232,24 @@ def epochs(slug: str) -> list[dict[str, object]]:
         "trouble",
     )
     return [{field: getattr(row, field) for field in fields} for row in rows]
+
+
+def nights(slug: str) -> list[dict[str, object]]:
+    """What became of each of a district's nights, oldest first: the state, all codes told, records it touched."""
+    told = []
+    for epoch in Epoch.objects.filter(district__slug=slug).order_by("pk"):
+        judged = Judgement.objects.filter(epoch=epoch).first()
+        codes = [code for _, code, _, _ in epoch.tallies]
+        codes += [reason["code"] for reason in judged.reasons] if judged else []
+        cause = (judged.cause or {}).get("cause", "") if judged else ""
+        touched = Record.objects.filter(last_epoch=epoch).count()
+        told.append({"name": epoch.name, "state": epoch.state, "codes": codes, "cause": cause, "touched": touched})
+    return told
+
+
+def missing_ask() -> None:
+    """Asks a worker now for what beat asks for every few minutes."""
+    tell_missing.delay()
 
 
 def steps(slug: str) -> list[list[str]]:
@@ -187,9 +301,17 @@ CALLS: dict[str, Callable[..., object]] = {
         key_files,
         runs,
         run_now,
+        found_lines,
+        fingerprint_of,
+        propagation_states,
+        propagation_calm,
+        host_with_districts,
         next_run,
         sign_ins,
+        guard_rests,
         epochs,
+        nights,
+        missing_ask,
         steps,
         snapshot,
         audit_is_whole,

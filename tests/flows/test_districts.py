@@ -157,13 +157,13 @@ def test_a_host_that_does_not_take_the_file_is_told_with_the_next_try_and_recove
     wait_for("made", lambda: portal.inside("key_file", slug=slug)["state"] == "on_host")
     path = portal.data_dir / "sftp" / "keys" / "stonybrook.k12.oh.us"
     path.unlink()
-    path.mkdir()  # something is in the way of the file
+    (path / "something").mkdir(parents=True)  # in the way of the file
     sign_in(page, portal, SY, PASSWORD)
     page.goto(f"{portal.url}/districts/{slug}/settings/technical/")
     page.get_by_label("authorized_keys").fill(pair.with_suffix(".pub").read_text())
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_text("Failed").first).to_be_visible(timeout=20_000)
     expect(page.get_by_text(re.compile("try again|next try|Next try|tried again")).first).to_be_visible()
-    path.rmdir()
+    (path / "something").rmdir()
     expect(page.get_by_text("on the host since").first).to_be_visible(timeout=60_000)
     assert sftp(portal.door("stonybrook.k12.oh.us", pair), "ls /").code == 0

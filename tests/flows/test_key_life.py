@@ -66,12 +66,16 @@ def _wait_on_host(portal: Portal, slug: str) -> None:
     wait_for("on the host", lambda: portal.inside("key_file", slug=slug)["state"] == "on_host")
 
 
-def _axe(page: Page) -> None:
+def axe(page: Page) -> None:
+    """Asserts that axe finds nothing on a page."""
     found = Axe().run(page).response["violations"]
     assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
 
 
-def _is_within_narrow_screens(page: Page) -> bool:
+def is_within_narrow_screens(page: Page) -> bool:
+    """Whether a page needs no scrolling sideways on a telephone."""
+    # A click that leads to another page returns before there is anything of it to measure.
+    page.wait_for_load_state()
     wide = []
     for width in (360, 320):
         page.set_viewport_size({"width": width, "height": 800})
@@ -107,11 +111,11 @@ def test_a_paste_is_judged_while_it_is_typed_and_then_saved(
     expect(page.locator(".gutter-bad")).to_have_text("2 ✗")
     page.locator("#verdict").get_by_role("link", name="Line 2").click()
     assert page.evaluate("getSelection().toString()") == "not a key at all"
-    _axe(page)
+    axe(page)
     box.fill(_public(first))
     expect(page.get_by_text("1 key in the box. Not saved yet.")).to_be_visible(timeout=SOON)
     expect(page.locator(".gutter-good")).to_have_text("1 ✓")
-    _axe(page)
+    axe(page)
     box.press("Tab")
     expect(page.get_by_role("button", name="Save", exact=True)).to_be_focused()
     _save(page)
@@ -146,22 +150,22 @@ def test_a_key_is_named_and_restricted_and_the_host_keeps_to_it(
     page: Page, portal: Portal, district: str, first: Path
 ) -> None:
     page.get_by_role("link", name="Rename and restrict").click()
-    _axe(page)
+    axe(page)
     page.get_by_label("Name").fill("night job")
     page.get_by_label("Last day").fill("2090-06-30")
     page.get_by_label("Works only from").fill("example.com")
     _save(page)
     expect(page.get_by_text("Entry 1 is a name, not an IP address.").first).to_be_visible()
-    _axe(page)
+    axe(page)
     page.get_by_label("Works only from").fill("8.8.8.8/24")
     _save(page)
     expect(page.get_by_text("The last good sign-in came from 127.0.0.1").first).to_be_visible()
-    _axe(page)
+    axe(page)
     page.get_by_label(f"Type {DOMAIN} to confirm").fill(DOMAIN)
     _save(page)
     expect(page.get_by_text("8.8.8.8/24 was read as 8.8.8.0/24.")).to_be_visible()
     expect(page.get_by_text("Works until 30 June 2090.")).to_be_visible()
-    _axe(page)
+    axe(page)
     _wait_on_host(portal, district)
     assert sftp(portal.door(DOMAIN, first), "ls /").code != 0
     page.get_by_role("link", name="Rename and restrict").click()
@@ -179,7 +183,7 @@ def test_after_five_minutes_the_password_is_asked_for_and_the_save_goes_on(
     page.get_by_label("Name").fill("nightly job")
     _save(page)
     expect(page.get_by_text("Nothing is saved yet.")).to_be_visible()
-    _axe(page)
+    axe(page)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Go on and save").click()
     expect(page.get_by_role("heading", name="Saved", exact=True)).to_be_visible()
@@ -241,10 +245,10 @@ def test_a_replaced_key_retires_some_days_after_the_new_one_has_signed_in(
     page.get_by_role("link", name="Replace").click()
     page.get_by_label("The new public key").fill(_public(second))
     expect(page.get_by_text("1 key in the box. Not saved yet.")).to_be_visible(timeout=SOON)
-    _axe(page)
+    axe(page)
     page.get_by_role("button", name="Replace").click()
     expect(page.get_by_text("This one retires 7 days after")).to_be_visible()
-    _axe(page)
+    axe(page)
     _wait_on_host(portal, district)
     assert portal.inside("retire", days=30) == 0
     old, new = portal.door(DOMAIN, first), portal.door(DOMAIN, second)
@@ -271,7 +275,7 @@ def test_the_key_of_a_lost_computer_goes_at_once_and_its_open_session_ends(
 ) -> None:
     with _open_session(portal.door(DOMAIN, second)) as session:
         page.get_by_role("link", name="This computer was lost").click()
-        _axe(page)
+        axe(page)
         page.get_by_label(f"Type {DOMAIN} to confirm").fill(DOMAIN)
         page.get_by_role("button", name="Remove it now and end its sessions").click()
         told = page.locator("#lost-state")
@@ -284,8 +288,8 @@ def test_the_key_of_a_lost_computer_goes_at_once_and_its_open_session_ends(
             session.stdin.flush()
         wait_for("the session has ended", lambda: session.poll() is not None, 20)
         assert session.returncode != 0
-    _axe(page)
-    assert _is_within_narrow_screens(page)
+    axe(page)
+    assert is_within_narrow_screens(page)
     assert sftp(portal.door(DOMAIN, second), "ls /").code != 0
     page.goto(_settings(portal, district))
     page.get_by_label(BOX).fill(_public(second))
@@ -314,14 +318,14 @@ def test_every_page_about_keys_passes_axe_and_fits_a_telephone(
             page.goto(place)
             # Axe is script itself.
             if has_script:
-                _axe(page)
-            assert _is_within_narrow_screens(page), place
+                axe(page)
+            assert is_within_narrow_screens(page), place
         page.goto(settings)
         for name in ("Replace", "Remove"):
             page.get_by_role("link", name=name).first.click()
             if has_script:
-                _axe(page)
-            assert _is_within_narrow_screens(page), name
+                axe(page)
+            assert is_within_narrow_screens(page), name
             page.goto(settings)
         context.close()
 

@@ -18,7 +18,16 @@ from .uploads import epoch_in, ready_district, students, upload
 @pytest.fixture
 def portal(stack: Stack, tmp_path: Path) -> Iterator[Portal]:
     """A portal that is not started yet."""
-    made = stack.portal(tmp_path)
+    yield from _looked_after(stack.portal(tmp_path))
+
+
+@pytest.fixture
+def new_portal(stack: Stack, tmp_path: Path) -> Iterator[Portal]:
+    """One whose database is empty."""
+    yield from _looked_after(stack.portal(tmp_path, is_first=True))
+
+
+def _looked_after(made: Portal) -> Iterator[Portal]:
     try:
         yield made
     finally:
@@ -40,7 +49,8 @@ def plain_portal(tmp_path: Path) -> Iterator[Portal]:
 def _parts(portal: Portal) -> dict[str, int]:
     """The runner's own children, by the word that tells them apart."""
     assert portal.process is not None
-    words = {"worker": "worker", "beat": "beat", "gunicorn": "web", "hosts.server": "sftp", "valkey": "broker"}
+    words = {f"{name}@": name for name in ("worker", "worker-keys", "worker-runs", "worker-soon")}
+    words |= {"beat": "beat", "gunicorn": "web", "hosts.server": "sftp", "valkey": "broker"}
     told = {}
     for pid in portal.processes():
         line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
@@ -50,18 +60,18 @@ def _parts(portal: Portal) -> dict[str, int]:
     return told
 
 
-def test_term_stops_everything_and_a_second_start_knows_the_first(portal: Portal) -> None:
-    portal.start()
-    assert len(_parts(portal)) >= 4
-    first = portal.output.read_text()
-    said = portal.stop()
+def test_term_stops_everything_and_a_second_start_knows_the_first(new_portal: Portal) -> None:
+    new_portal.start()
+    assert len(_parts(new_portal)) >= 7
+    first = new_portal.output.read_text()
+    said = new_portal.stop()
     assert said.rstrip().endswith("Stopped.")
-    assert portal.process is not None
-    assert portal.process.returncode == 0
-    assert portal.processes() == []
-    portal.start()
+    assert new_portal.process is not None
+    assert new_portal.process.returncode == 0
+    assert new_portal.processes() == []
+    new_portal.start()
     password = next(line for line in first.splitlines() if "system administrator" in line)
-    assert password in portal.output.read_text()
+    assert password in new_portal.output.read_text()
 
 
 def test_ctrl_c_stops_everything(plain_portal: Portal) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import paramiko
 import pytest
 
 TIMEOUT = 60
@@ -103,6 +104,27 @@ def scp(door: Door, *words: str, options: Sequence[str] = ()) -> Ran:
     """scp; a word that starts with a colon is a path on the host."""
     paths = [f"{door.target}{word}" if word.startswith(":") else word for word in words]
     return run([program("scp"), *ssh_options(door), "-P", str(door.port), *options, *paths])
+
+
+def paramiko_client(door: Door, **options: object) -> paramiko.SSHClient:
+    """paramiko, for what no program can be made to ask."""
+    client = paramiko.SSHClient()
+    host_key = paramiko.Ed25519Key(data=base64.b64decode(door.host_key.split()[1]))
+    client.get_host_keys().add(f"[{door.address}]:{door.port}", "ssh-ed25519", host_key)
+    try:
+        client.connect(
+            door.address,
+            door.port,
+            door.username,
+            key_filename=str(door.key),
+            allow_agent=False,
+            look_for_keys=False,
+            **options,
+        )
+    except BaseException:
+        client.close()
+        raise
+    return client
 
 
 def putty_key(door: Door) -> Path:

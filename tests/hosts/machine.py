@@ -1,5 +1,6 @@
 """A real sshd as the portal sees it: a host elsewhere, with its row's values, reached over SFTP."""
 
+import contextlib
 import os
 import signal
 from collections.abc import Sequence
@@ -51,7 +52,8 @@ class Machine:
 
     def kill_sessions(self) -> None:
         for process in self.sessions():
-            os.kill(process, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+                os.kill(process, signal.SIGKILL)
 
     def stop(self) -> None:
         self.sshd.stop()

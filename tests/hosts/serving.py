@@ -53,6 +53,8 @@ def _target(handle: Path) -> str:
 class Serving:
     """A running host: its root, its port and its process."""
 
+    command = ("-m", "hosts.server")
+
     def __init__(self, root: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
         self.root = root
         self.files = LocalFiles(root)
@@ -63,7 +65,7 @@ class Serving:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "hosts.server", "--root", str(self.root), "--port", "0", *self._options],
+            [sys.executable, *self.command, "--root", str(self.root), "--port", "0", *self._options],
             cwd=REPOSITORY,
             env=self._environment,
             stdout=subprocess.PIPE,

@@ -1,15 +1,21 @@
 """The way to a host elsewhere: its key, the portal's own key, time limits, and one connection for many calls."""
 
 import contextlib
+import gc
 import os
+import signal
 import socket
 import threading
+import time
+import traceback
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.utils import timezone
 
-from hosts import services, vault
+from hosts import connect, services, vault
 from hosts.connect import connected, dial, files_for, fingerprint
 from hosts.core.errors import HostDown, HostError, HostKeyChanged, HostKeyUnknown, HostStopped, SignInRefused
 from hosts.core.paths import HostPath
@@ -18,7 +24,7 @@ from hosts.models import Host
 
 from .machine import Machine, hurried
 from .reference import free_port
-from .serving import key_fingerprint, key_pair, public_line
+from .serving import key_fingerprint, key_pair, public_line, until
 
 pytestmark = pytest.mark.django_db
 
@@ -275,17 +281,69 @@ def test_a_host_that_is_stopped_meanwhile_is_not_reached_by_an_old_connection(ot
         files_for(host).stat(here(tmp_path))
 
 
-def test_a_child_process_has_a_connection_of_its_own(other: Machine, tmp_path: Path) -> None:
+def test_a_host_that_does_not_answer_delays_its_own_callers_only(
+    machine: Machine, other: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hosts.connect.SURE_SECONDS", 0.0)
+    slow, healthy = saved(other), saved(machine, name="healthy")
+    assert files_for(slow).stat(here(tmp_path)) is not None
+    sessions = other.sessions()
+    for pid in sessions:
+        os.kill(pid, signal.SIGSTOP)
+    waiting = threading.Thread(target=files_for, args=[slow])
+    try:
+        waiting.start()
+        until(lambda: _holds_its_place(slow), "the silent host is asked")
+        assert files_for(healthy).stat(here(tmp_path)) is not None
+        assert waiting.is_alive()
+    finally:
+        for pid in sessions:
+            os.kill(pid, signal.SIGCONT)
+        waiting.join()
+
+
+def _holds_its_place(host: Host) -> bool:
+    return connect._kept._places[host.pk]._lock.locked()
+
+
+def test_a_connection_in_the_midst_of_its_work_is_not_closed_under_it(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long ago it was asked for."""
+    monkeypatch.setattr("hosts.connect.IDLE_SECONDS", 1.0)
+    host = saved(machine)
+    (tmp_path / "file").write_bytes(b"x" * 100)
+    files = files_for(host)
+    with files.open_read(here(tmp_path / "file")) as file:
+        for _ in range(4):
+            time.sleep(0.4)
+            assert files.stat(here(tmp_path)) is not None
+        assert files_for(host) is files
+        assert file.read() == b"x" * 100
+    time.sleep(1.1)
+    assert files_for(host) is not files
+
+
+def test_a_child_process_leaves_its_parents_connection_alone(other: Machine, tmp_path: Path) -> None:
+    """The child connects to nothing: in the fork of a process with threads a lock may be held by nobody for ever."""
     host = saved(other)
     assert files_for(host).stat(here(tmp_path)) is not None
+    parents = files_for(host)
     child = os.fork()
     if child == 0:
-        with contextlib.suppress(BaseException):
-            os._exit(0 if files_for(host).stat(here(tmp_path)) is not None else 1)
-        os._exit(2)
-    assert os.waitpid(child, 0)[1] == 0
+        try:
+            told = "the parent's" if files_for(host) is parents else "its own"
+            del parents
+            gc.collect()  # what is thrown away must not say goodbye over the parent's socket
+            (tmp_path / "child").write_text(told)
+        except BaseException:
+            (tmp_path / "child").write_text(traceback.format_exc())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert (tmp_path / "child").read_text() == "its own"
     assert files_for(host).stat(here(tmp_path)) is not None
-    assert other.sshd.log().count("Accepted publickey") == 2
+    assert other.sshd.log().count("Accepted publickey") == 1
 
 
 # --- The vault
@@ -306,3 +364,22 @@ def test_what_is_sealed_is_opened_and_can_be_sealed_anew(settings) -> None:
         with pytest.raises(vault.SealBroken) as told:
             vault.opened(broken)
         assert "secret" not in str(told.value)
+
+
+def test_a_host_whose_key_of_the_portal_cannot_be_opened_says_how_to_mend_it(machine: Machine, settings) -> None:
+    host = saved(machine)
+    settings.SECRETS_KEYS = ["A" * 43 + "="]
+    with pytest.raises(HostError) as told, connected(host):
+        pass
+    assert (told.value.code, told.value.retry) == ("seal-broken", False)
+    assert "SECRETS_KEYS" in told.value.message
+
+
+def test_a_host_that_was_away_and_answers_any_question_is_waited_for_no_longer(
+    machine: Machine, tmp_path: Path
+) -> None:
+    later = timezone.now() + timedelta(minutes=5)
+    host = saved(machine, tries=7, next_try=later, reason="The host did not answer in time.")
+    assert files_for(host).stat(here(tmp_path)) is not None
+    host.refresh_from_db()
+    assert (host.tries, host.next_try, host.reason) == (0, None, "")

@@ -1,19 +1,23 @@
 """What every implementation of `HostFiles` promises: one suite, run against each of them."""
 
+import contextlib
 import os
 import socket
 import stat
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from hosts.core.errors import AlreadyThere, HostDown, NotEmpty, NotSafe, NotThere, TooLarge
+from hosts import steps
+from hosts.core import sftp
+from hosts.core.errors import AlreadyThere, HostDown, HostFault, NotEmpty, NotSafe, NotThere, TooLarge
 from hosts.core.paths import HostPath, username
-from hosts.files import TEMPORARY_PREFIX, Entry, EntryKind, FileRead, HostFiles
+from hosts.files import TEMPORARY_PREFIX, Entry, EntryKind, FileRead, HostFiles, left_behind, temporary_for
 from hosts.local import LocalFiles
 
 from .machine import Machine
@@ -53,6 +57,12 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]
 def only_here(subject: Subject, why: str) -> None:
     """Skip the implementation over SFTP."""
     if not isinstance(subject.files, LocalFiles):
+        pytest.skip(why)
+
+
+def only_elsewhere(subject: Subject, why: str) -> None:
+    """Skip the implementation on this machine."""
+    if isinstance(subject.files, LocalFiles):
         pytest.skip(why)
 
 
@@ -119,7 +129,7 @@ def test_a_listing_tells_what_is_there_and_follows_nothing(subject: Subject, out
     there = os.stat(subject.here / "file")
     mode = stat.S_IMODE(there.st_mode)
     assert subject.files.stat(AT.child("file")) == Entry(
-        "file", EntryKind.FILE, 5, names, there.st_ino * is_local, int(there.st_mtime), os.getuid(), mode
+        "file", EntryKind.FILE, 5, names, there.st_ino * is_local, int(there.st_mtime), os.getuid(), mode, there.st_gid
     )
     assert subject.files.read(AT.child("odd\udcff\n"), 5) == b""
 
@@ -217,7 +227,8 @@ def test_many_are_written_and_read_and_one_that_fails_stops_no_other(subject: Su
         found, entry = read[path], subject.files.stat(path)
         assert isinstance(found, FileRead)
         assert entry is not None
-        assert found == FileRead(path.name.encode() * 9, entry.size, entry.modified)
+        owned = (entry.owner, entry.mode, entry.group)
+        assert found == FileRead(path.name.encode() * 9, entry.size, entry.modified, *owned)
     assert (type(read[missing]), type(read[directory])) == (NotThere, NotSafe)
     assert len(subject.files.listing(AT)) == 301
 
@@ -379,6 +390,99 @@ def test_old_temporaries_are_swept_and_nothing_else(subject: Subject) -> None:
             os.utime(subject.here / name, (0, 0))
     assert subject.files.sweep(AT, timedelta(hours=1)) == 1
     assert [entry.name for entry in subject.files.listing(AT)] == [young, "file"]
+
+
+def test_what_others_have_begun_for_some_files_is_called_off_and_nothing_else(subject: Subject) -> None:
+    begun, other, old = temporary_for(b"a"), temporary_for(b"b"), TEMPORARY_PREFIX + b"1-2"
+    places = [begun + b"1-1", begun + b"2-7", other + b"1-2", old, b"a", b"b"]
+    for name in places:
+        (subject.here / name.decode()).write_bytes(b"x")
+    for _ in range(2):
+        subject.files.call_off(AT, {"a", "c"})
+        assert {entry.name for entry in subject.files.listing(AT)} == {name.decode() for name in places[2:]}
+    subject.files.call_off(AT.child("missing"), {"a"})
+
+
+@pytest.mark.parametrize("called_off", ["file", "other"])
+def test_a_write_that_was_called_off_before_its_rename_changes_nothing(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch, called_off: str
+) -> None:
+    subject.files.write(AT.child("file"), b"newer")
+    rename, replace = os.rename, sftp.replace
+
+    def meanwhile(act: Callable[..., object]) -> Callable[..., object]:
+        def acted(*args: object, **named: object) -> object:
+            LocalFiles(subject.root).call_off(AT, {called_off})
+            return act(*args, **named)
+
+        return acted
+
+    monkeypatch.setattr(os, "rename", meanwhile(rename))
+    monkeypatch.setattr(steps.sftp, "replace", meanwhile(replace))
+    with pytest.raises((NotThere, HostFault)) if called_off == "file" else contextlib.nullcontext():
+        subject.files.write(AT.child("file"), b"older")
+    assert subject.files.read(AT.child("file"), 10) == (b"newer" if called_off == "file" else b"older")
+    assert [entry.name for entry in subject.files.listing(AT)] == ["file"]
+
+
+def test_a_temporary_that_cannot_be_removed_stays_and_the_others_go(subject: Subject) -> None:
+    full, old = TEMPORARY_PREFIX.decode() + "1", TEMPORARY_PREFIX.decode() + "2"
+    (subject.here / full / "inside").mkdir(parents=True)
+    (subject.here / old).write_bytes(b"x")
+    for name in (full, old):
+        os.utime(subject.here / name, (0, 0))
+    assert subject.files.sweep(AT, timedelta(hours=1)) == 1
+    assert [entry.name for entry in subject.files.listing(AT)] == [full]
+
+
+CLOCKS = {"the same": 0, "five minutes behind": -301, "five minutes ahead": 301}
+
+
+@pytest.mark.parametrize("off", CLOCKS.values(), ids=CLOCKS.keys())
+def test_what_is_left_behind_is_told_by_the_clock_that_dated_it(off: int) -> None:
+    """A host's clock is that much before or behind ours; what a host said of its time is all that counts."""
+    ours = 1_800_000_000
+    there = ours + off
+
+    def entry(name: str, age: int, kind: EntryKind = EntryKind.FILE) -> Entry:
+        return Entry(name, kind, 1, 1, 0, there - age)
+
+    entries = [
+        entry(".portal-tmp-now", 0),
+        entry(".portal-tmp-young", 299),
+        entry(".portal-tmp-old", 301),
+        entry(".portal-tmp-directory", 301, EntryKind.DIRECTORY),
+        entry("a.us", 301),
+    ]
+    assert left_behind(entries, there, timedelta(minutes=5)) == [".portal-tmp-old"]
+
+
+@pytest.mark.parametrize("off", [-400, 400], ids=["behind", "ahead"])
+def test_a_host_whose_clock_is_off_loses_no_file_that_is_being_written(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch, off: int
+) -> None:
+    only_elsewhere(subject, "here there is one clock")
+    fresh, old = TEMPORARY_PREFIX.decode() + "1", TEMPORARY_PREFIX.decode() + "2"
+    for name in (fresh, old):
+        (subject.here / name).write_bytes(b"x")
+    now = time.time()
+    os.utime(subject.here / old, (now - 310, now - 310))
+    monkeypatch.setattr(time, "time", lambda: now - off)  # ours, as the host cannot have one of its own
+    assert subject.files.sweep(AT, timedelta(minutes=5)) == 1
+    assert [entry.name for entry in subject.files.listing(AT)] == [fresh]
+
+
+def test_a_file_that_nobody_may_read_is_opened_up_and_nothing_else_is_touched(subject: Subject, outside: Path) -> None:
+    (subject.here / "shut").write_bytes(b"x")
+    (subject.here / "shut").chmod(0)
+    (subject.here / "directory").mkdir(0o700)
+    (outside / "secret").chmod(0o644)
+    os.symlink(outside / "secret", subject.here / "link")
+    told = dict(subject.files.open_up(AT.child(name) for name in ("shut", "directory", "link", "missing")))
+    kinds = {path.name: type(error) for path, error in told.items()}
+    assert kinds == {"shut": type(None), "directory": NotSafe, "link": NotSafe, "missing": NotThere}
+    assert [stat.S_IMODE((subject.here / name).stat().st_mode) for name in ("shut", "directory")] == [0o600, 0o700]
+    assert stat.S_IMODE((outside / "secret").stat().st_mode) == 0o644
 
 
 def test_the_root_itself_is_not_touched(subject: Subject) -> None:

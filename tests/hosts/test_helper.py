@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from hosts import helper
+from hosts.condition import is_clock_off
 from hosts.core.errors import BadAnswer, Full, HostError, NotSafe, NotThere, TooLarge
 from hosts.core.paths import HostPath, username
 from hosts.files import EntryKind
 from hosts.local import LocalFiles
+from hosts.models import Host
 
 OURS = username("smithville.k12.oh.us")
 ANSWERS: dict[str, Any] = {
@@ -36,6 +38,7 @@ ANSWERS: dict[str, Any] = {
         "ended": 0,
         "refused": [{"name": "root", "code": "system-account", "message": "No."}],
     },
+    "rename": {"renamed": True, "ended": 3},
     "end": {"ended": 2},
     "about": {"helper": "1", "openssh": "OpenSSH_9.2p1", "system": "Debian", "accounts": 4, "free": 5, "more": 6},
 }
@@ -107,8 +110,76 @@ def test_each_operation_is_answered_with_its_own_value(files: LocalFiles) -> Non
         "root",
         "system-account",
     )
+    assert helper.rename(files, OURS, username("new.us"), 7000) == 3
     assert helper.end(files, OURS) == 2
     assert helper.about(files) == helper.About("1", "OpenSSH_9.2p1", "Debian", 4, 5)
+
+
+# Seconds by which a machine's clock is ahead, and whether that is said.
+CLOCKS = {"right": (0, False), "behind": (-120, True), "ahead": (7200, True)}
+
+
+@pytest.mark.parametrize(("ahead", "is_off"), CLOCKS.values(), ids=CLOCKS)
+def test_a_machine_whose_clock_is_off_is_known_by_what_its_helper_tells(
+    stand_in: StandIn, files: LocalFiles, ahead: int, is_off: bool
+) -> None:
+    def reply(asked: dict[str, Any]) -> object:
+        return {"id": asked["id"], "answers": [ANSWERS["about"] | {"time": int(time.time()) + ahead}]}
+
+    stand_in.reply = reply
+    about = helper.about(files)
+    assert about.clock_off is not None
+    # However long the answer took: that is not held against the clock.
+    assert abs(about.clock_off) <= abs(ahead)
+    assert is_clock_off(about) is is_off
+
+
+TOO_MUCH = {
+    "accounts": {"accounts": 2**40},
+    "accounts below none": {"accounts": -1},
+    "free": {"free": 2**70},
+    "group": {"keys_group": 2**70},
+    "group below none": {"keys_group": -1},
+    "group that is none": {"keys_group": True},
+    "time": {"time": 2**70},
+    "text that is none": {"system": 5},
+}
+
+
+@pytest.mark.parametrize("told", TOO_MUCH.values(), ids=TOO_MUCH)
+def test_a_machine_tells_no_number_that_the_database_could_not_take(
+    stand_in: StandIn, files: LocalFiles, told: dict[str, object]
+) -> None:
+    stand_in.reply = lambda asked: {"id": asked["id"], "answers": [ANSWERS["about"] | told]}
+    with pytest.raises(BadAnswer) as refused:
+        helper.about(files)
+    assert str(2**70) not in refused.value.message
+
+
+def test_a_number_of_accounts_made_is_no_larger_than_the_database_can_take(
+    stand_in: StandIn, files: LocalFiles
+) -> None:
+    stand_in.reply = lambda asked: {"id": asked["id"], "answers": [ANSWERS["accounts"] | {"unchanged": 2**70}]}
+    with pytest.raises(BadAnswer):
+        helper.accounts(files, [])
+
+
+ODD_TEXTS = {
+    "zero": "Debian\0 12",
+    "undecodable": "Debian\udc80",
+    "half a character": "Debian\ud800",
+    "control": "Debian\x1b[2J",
+    "long": "D" * 4000,
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("system", ODD_TEXTS.values(), ids=ODD_TEXTS)
+def test_what_a_machine_calls_itself_can_be_kept_and_shown(stand_in: StandIn, files: LocalFiles, system: str) -> None:
+    stand_in.reply = lambda asked: {"id": asked["id"], "answers": [ANSWERS["about"] | {"system": system}]}
+    told = helper.about(files)
+    assert told.system.isprintable()
+    Host(name="own", system=told.system, address="sftp.example").full_clean()
 
 
 def test_names_that_are_no_text_go_there_and_back(stand_in: StandIn, files: LocalFiles) -> None:
@@ -169,6 +240,32 @@ def test_an_answer_of_another_form_is_refused(stand_in: StandIn, files: LocalFil
         helper.look(files, OURS)
 
 
+def test_an_answer_that_is_larger_than_any_is_not_read_and_the_person_learns_whose_it_was(
+    stand_in: StandIn, files: LocalFiles
+) -> None:
+    stand_in.reply = lambda asked: b" " * (helper.ANSWER_LIMIT + 1)
+    # Not TooLarge: that is told to a district, of what it has uploaded.
+    with pytest.raises(BadAnswer) as told:
+        helper.Uploads(files).listing(HostPath(("homes", OURS, "upload")))
+    assert told.value.message == (
+        "What the helper on the SFTP host answered is larger than 64 MiB, so it was not read."
+    )
+    assert told.value.retry
+
+
+def test_what_found_no_room_in_an_answer_is_asked_for_again(stand_in: StandIn, files: LocalFiles) -> None:
+    others = [username(f"other{number}.us") for number in range(3)]
+    no_room = {"error": "too-large", "message": "Ask for less at a time."}
+
+    def reply(asked: dict[str, Any]) -> object:
+        return {"id": asked["id"], "answers": [ANSWERS["look"], *[no_room] * (len(asked["operations"]) - 1)]}
+
+    stand_in.reply = reply
+    found = list(helper.looks(files, others))
+    assert [(account, isinstance(one, helper.Look)) for account, one in found] == [(one, True) for one in others]
+    assert len(stand_in.asked) == 3 + 2 + 1
+
+
 def test_a_helper_that_is_silent_is_told_and_the_request_is_taken_back(stand_in: StandIn, files: LocalFiles) -> None:
     stand_in.reply = lambda asked: None
     with pytest.raises(helper.HelperSilent) as told:
@@ -221,6 +318,21 @@ def test_a_tree_that_was_not_told_whole_is_not_taken_for_one(stand_in: StandIn, 
     stand_in.reply = lambda asked: {"id": asked["id"], "answers": [cut]}
     with pytest.raises(TooLarge):
         helper.Uploads(files).listing(HostPath(("homes", OURS, "upload")))
+
+
+@pytest.mark.parametrize("why", ["too_full", "too_deep"])
+def test_only_the_directory_that_was_not_told_whole_is_not_listed(
+    stand_in: StandIn, files: LocalFiles, why: str
+) -> None:
+    beside = {"path": ["odd\udcff"], "kind": "directory", "size": 1, "links": 2, "inode": 9, "modified": 5}
+    look = ANSWERS["look"]
+    told = {**look, "entries": [*look["entries"], beside], why: ["odd\udcff"]}
+    stand_in.reply = lambda asked: {"id": asked["id"], "answers": [told]}
+    uploads, upload = helper.Uploads(files), HostPath(("homes", OURS, "upload"))
+    assert [one.name for one in uploads.listing(upload)] == ["e", "odd\udcff", "way"]
+    assert [one.name for one in uploads.listing(upload.child("e"))] == ["odd\udcff"]
+    with pytest.raises(TooLarge, match=r"20,000|32 levels"):
+        uploads.listing(upload.child("odd\udcff"))
 
 
 def test_an_answer_is_waited_for_with_growing_pauses(stand_in: StandIn, files: LocalFiles) -> None:

@@ -56,6 +56,8 @@ def test_a_line_of_ours_names_its_key(text: str) -> None:
         f'from="10.0.0.0/255.0.0.0" {KEY}',
         f'from="10.0.0.1",from="10.0.0.2" {KEY}',
         f'from="10.0.0.1 {KEY}',
+        f'from="10.0.0.1,x\\"y" {KEY}',
+        f'from="10.0.0.1,x\\" ssh-ed25519 ",command="id" {KEY}',
         f'expiry-time="soon" {KEY}',
         f'expiry-time="20261301" {KEY}',
         f'expiry-time="2026" {KEY}',

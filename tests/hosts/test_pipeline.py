@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from hosts import steps
 from hosts.core import sftp
 from hosts.core.errors import BadAnswer, HostDown, NotThere
 from hosts.pipeline import Pipeline, Steps
@@ -259,3 +260,66 @@ def test_a_job_that_is_wrong_itself_is_no_job_of_the_hosts(peers: Callable[..., 
         pipeline.do(wrong())
     with pytest.raises(HostDown):
         pipeline.do(removing(b"a"))
+
+
+def _trickle(theirs: socket.socket, told: bytes, ended: threading.Event) -> None:
+    """A server that answers the greeting, and what is asked next with one byte at a time, always well before silence
+    would end it."""
+    theirs.recv(9)
+    theirs.sendall(version(3))
+    theirs.recv(65536)
+    for at in range(len(told)):
+        if ended.wait(0.05):
+            return
+        with contextlib.suppress(OSError):
+            theirs.sendall(told[at : at + 1])
+
+
+def test_an_answer_that_trickles_in_is_ended_by_the_time_of_an_answer() -> None:
+    ours, theirs = socket.socketpair()
+    ended = threading.Event()
+    thread = threading.Thread(target=_trickle, args=(theirs, packet(103, bytes(200), 1), ended))
+    thread.start()
+    try:
+        with pytest.raises(HostDown, match="did not answer in time"):
+            Pipeline(ours, answer_seconds=1.0).do(removing(b"file"))
+    finally:
+        ended.set()
+        thread.join(10)
+        ours.close()
+        theirs.close()
+
+
+def test_many_answers_that_each_come_in_time_are_all_waited_for(peers: Callable[..., Peer]) -> None:
+    def slow(requests: list[Request]) -> bytes:
+        time.sleep(0.1)
+        return all_fine(requests)
+
+    pipeline = Pipeline(peers(slow).ours, answer_seconds=0.5)
+    assert pipeline.do(removing(b"file", 8)) == b"file"
+
+
+def test_who_takes_results_slowly_is_no_silence_of_the_host(peers: Callable[..., Peer]) -> None:
+    pipeline = Pipeline(peers(all_fine).ours, answer_seconds=0.3)
+    run = pipeline.run(((name, removing(name, 3)) for name in names(20)), window=5)
+    found = []
+    for name, outcome in run:
+        if len(found) % 5 == 0:
+            time.sleep(0.4)
+        assert outcome == name
+        found.append(name)
+    assert sorted(found) == sorted(names(20))
+
+
+def test_a_listing_whose_parts_hold_no_names_does_not_go_on_for_ever(peers: Callable[..., Peer]) -> None:
+    def empty(requests: list[Request]) -> bytes:
+        opened = packet(102, struct.pack(">I", 1) + b"h", requests[0][1])
+        return b"".join(
+            opened if kind == 11 else packet(104, struct.pack(">I", 0), number) if kind == 12 else fine(number)
+            for kind, number, _ in requests
+        )
+
+    pipeline = Pipeline(peers(empty).ours, deadline=time.monotonic() + 10)
+    with pytest.raises(BadAnswer):
+        pipeline.do(steps.listing(b"/keys", "keys"))
+    assert pipeline.is_broken

@@ -39,16 +39,17 @@ REPLIES = {
     "a handle": (packet(102, string(b"\0\1")), Handle(7, b"\0\1")),
     "data": (packet(103, string(b"abc")), Data(7, b"abc")),
     "no data": (packet(103, string(b"")), Data(7, b"")),
-    "all attributes": (packet(105, WHOLE), Found(7, Attributes(5, 1000, 0o100640, 22))),
+    "all attributes": (packet(105, WHOLE), Found(7, Attributes(5, 1000, 0o100640, 22, 1001))),
     "no attributes": (packet(105, struct.pack(">I", 0)), Found(7, Attributes())),
     "some attributes": (packet(105, struct.pack(">IQI", 5, 9, 0o40750)), Found(7, Attributes(9, None, 0o40750, None))),
+    "an owner and a group": (packet(105, struct.pack(">III", 2, 8, 9)), Found(7, Attributes(owner=8, group=9))),
     "extended attributes": (
         packet(105, struct.pack(">III", 0x80000004, 0o100600, 1) + string(b"acl") + string(b"x")),
         Found(7, Attributes(None, None, 0o100600, None)),
     ),
     "names": (
         packet(104, struct.pack(">I", 2) + 2 * (string(b"n\xff") + string(b"-rw- n") + WHOLE)),
-        Names(7, ((b"n\xff", Attributes(5, 1000, 0o100640, 22)),) * 2),
+        Names(7, ((b"n\xff", Attributes(5, 1000, 0o100640, 22, 1001)),) * 2),
     ),
     "an extension's answer": (packet(201, b"anything"), Extended(7, b"anything")),
 }
@@ -143,6 +144,7 @@ REQUESTS: dict[str, tuple[Callable[[], sftp.Request], int, bytes]] = {
     "read": (lambda: sftp.read(b"h", 2**40, 9), 5, string(b"h") + struct.pack(">QI", 2**40, 9)),
     "write": (lambda: sftp.write(b"h", 9, b"abc"), 6, string(b"h") + struct.pack(">Q", 9) + string(b"abc")),
     "lstat": (lambda: sftp.lstat(b"/a"), 7, string(b"/a")),
+    "set mode": (lambda: sftp.set_mode(b"/a", 0o640), 9, string(b"/a") + struct.pack(">II", 4, 0o640)),
     "open directory": (lambda: sftp.open_directory(b"/a"), 11, string(b"/a")),
     "read directory": (lambda: sftp.read_directory(b"h"), 12, string(b"h")),
     "remove": (lambda: sftp.remove(b"/a"), 13, string(b"/a")),

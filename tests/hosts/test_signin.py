@@ -1,10 +1,10 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
 import pytest
 
 from hosts.core.keyfile import KeyLine, Pattern
-from hosts.core.signin import ENDINGS, Ending, Offer, Reason, admit, peer_address, telling, verdict
+from hosts.core.signin import ENDINGS, Ending, Offer, Reason, Strangers, admit, peer_address, telling, verdict
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 ADDRESS = ip_address("192.0.2.7")
@@ -67,6 +67,37 @@ def test_the_reason_of_a_refusal_is_the_one_that_tells_most(
 ) -> None:
     assert verdict(account=account, offers=offers, methods=methods) is reason
     assert telling(offers, reason) == told
+
+
+@pytest.mark.parametrize(
+    ("offers", "methods", "end", "reason"),
+    [
+        ([UNKNOWN], {"publickey"}, Reason.TOO_MANY_KEYS, Reason.TOO_MANY_KEYS),
+        ([UNKNOWN, EXPIRED], {"publickey"}, Reason.TOO_MANY_KEYS, Reason.EXPIRED_KEY),
+        ([UNKNOWN], {"publickey"}, Reason.TOO_SLOW, Reason.UNKNOWN_KEY),
+        ([], {"none"}, Reason.TOO_SLOW, Reason.TOO_SLOW),
+        ([], {"none", "password"}, Reason.TOO_SLOW, Reason.WRONG_METHOD),
+    ],
+)
+def test_why_the_host_ended_it_counts_where_nothing_tells_more(
+    offers: list[Offer], methods: set[str], end: Reason, reason: Reason
+) -> None:
+    assert verdict(account=True, offers=offers, methods=methods, end=end) is reason
+
+
+def test_strangers_are_news_once_an_hour_each_and_few_are_remembered() -> None:
+    strangers, hour = Strangers(), timedelta(hours=1)
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    assert [strangers.is_news("192.0.2.7", now + hour * part) for part in (0, 0.5, 0.9, 1.0, 1.5)] == [
+        True,
+        False,
+        False,
+        True,
+        False,
+    ]
+    for number in range(2000):
+        assert strangers.is_news(f"2001:db8::{number:x}", now)
+    assert strangers.is_news("192.0.2.7", now + hour * 1.6)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """Collecting sign-in events: each line once, whatever is rotated, cut off or written meanwhile."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import BinaryIO
 
 import pytest
@@ -9,7 +11,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db import transaction
 
-from hosts import signins, tasks
+from hosts import condition, signins, tasks
 from hosts.core.errors import HostDown
 from hosts.core.events import Event, Kind, event_line
 from hosts.core.paths import HostPath
@@ -157,6 +159,58 @@ def test_a_refused_attempt_keeps_its_reason(host: Host) -> None:
     assert (row.accepted, row.reason, row.at, row.address) == (False, "unknown-key", at, "2001:db8::1")
 
 
+def test_what_was_offered_and_what_was_tried_are_kept(host: Host) -> None:
+    at = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
+    prints, keys = ("SHA256:abc", "SHA256:def"), ("ssh-ed25519 AAAA",)
+    refused = Event(
+        Kind.REFUSED, at, "district1.us", "192.0.2.7", 1, "", "SHA256:abc", "unknown-key", offered=prints, keys=keys
+    )
+    shell = Event(Kind.SHELL_REFUSED, at, "district1.us", "192.0.2.7", 2, "", "x", "shell-refused", tried="forwarding")
+    _log().write_bytes(event_line(refused) + event_line(shell))
+    signins.collect(host.pk)
+    first, second = SignIn.objects.order_by("pk")
+    assert (first.offered, first.offered_keys, first.tried) == (list(prints), list(keys), "")
+    assert (second.offered, second.offered_keys, second.tried) == ([], [], "forwarding")
+    assert (second.accepted, second.reason) == (False, "shell-refused")
+
+
+def test_of_two_readers_at_once_one_keeps_what_there_is(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write(1, 2)
+    plain = signins._new_lines
+
+    def slow(files: LocalFiles, place: signins.Place) -> tuple[signins.Place, list[bytes]]:
+        """While the first one reads, another has read and kept the same, and the log has gone on."""
+        read = plain(files, place)
+        monkeypatch.undo()
+        assert signins.collect(host.pk) == 2
+        _write(3)
+        return read
+
+    monkeypatch.setattr(signins, "_new_lines", slow)
+    assert signins.collect(host.pk) == 0
+    assert _collect(host) == _names(3)
+    assert sorted(SignIn.objects.values_list("username", flat=True)) == _names(1, 2, 3)
+
+
+def test_a_log_that_was_cut_short_and_has_grown_again_is_read_from_its_start(host: Host) -> None:
+    _write(1, 2, 3)
+    _collect(host)
+    content = _line(4) + _line(5) + _line(6) + _line(7)
+    _log().write_bytes(content)
+    assert [*_collect(host), *_collect(host)] == _names(4, 5, 6, 7)
+
+
+def test_a_log_that_is_away_and_comes_back_is_read_on_where_we_were(host: Host) -> None:
+    _write(1)
+    _collect(host)
+    away = _log().with_name("elsewhere")
+    _log().rename(away)
+    assert _collect(host) == []
+    away.rename(_log())
+    _write(2)
+    assert _collect(host) == _names(2)
+
+
 def test_a_long_log_is_read_in_several_goes(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signins, "MOST_BYTES", 2 * len(_line(1)) + 5)
     _write(1, 2, 3)
@@ -244,6 +298,48 @@ def test_a_host_that_does_not_answer_has_growing_pauses_and_costs_the_others_not
 
 def _down(host: Host) -> LocalFiles:
     raise HostDown("The host does not answer.")
+
+
+@pytest.mark.parametrize(
+    ("task", "asking"),
+    [(tasks.read_sign_ins_of, signins), (tasks.ask_condition_of, condition)],
+    ids=["log", "condition"],
+)
+def test_a_slow_host_holds_one_thread_however_often_it_is_asked(
+    host: Host, monkeypatch: pytest.MonkeyPatch, task: Callable[[int], None], asking: ModuleType
+) -> None:
+    slow = Host.objects.create(name="slow", kind=Host.Kind.OPENSSH, host_key="ssh-ed25519 AAAA")
+    other = Host.objects.create(name="other", kind=Host.Kind.OPENSSH, host_key="ssh-ed25519 BBBB")
+    asked: list[str] = []
+
+    def slowly(row: Host) -> LocalFiles:
+        """While it answers, the next are sent: each would be another thread."""
+        asked.append(row.name)
+        if row == slow and len(asked) < 6:
+            task(slow.pk)
+            task(other.pk)
+        raise HostDown("The host did not answer in time.")
+
+    monkeypatch.setattr(asking, "files_for", slowly)
+    task(slow.pk)
+    assert asked == ["slow", "other"]
+    asked += 4 * ["much later"]
+    task(slow.pk)
+    assert asked[-1] == "slow"
+
+
+def test_a_disk_of_ours_that_does_not_answer_holds_one_thread(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def slowly(row: Host) -> LocalFiles:
+        asked.append(row.name)
+        if len(asked) < 5:
+            tasks.read_sign_ins()
+        return LocalFiles(settings.SFTP_ROOT)
+
+    monkeypatch.setattr(signins, "files_for", slowly)
+    tasks.read_sign_ins()
+    assert asked == [host.name]
 
 
 def test_hosts_that_are_stopped_or_not_confirmed_are_not_asked(host: Host) -> None:

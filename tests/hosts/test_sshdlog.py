@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hosts.core.events import Event, Kind, event_line, event_of
+from hosts.core.events import BadLine, Event, Kind, event_line, event_of
 from hosts.core.sshdlines import Line, journal_record, plain_line, stamped_line, unescaped
-from hosts.core.sshdlog import SILENCE, Closed, Opened, SshdLog, Told
+from hosts.core.sshdlog import LATE_LIMIT, SILENCE, Closed, Opened, SshdLog, Told
 
 LINES = Path(__file__).parents[1] / "data" / "sshd"
 NAME = "smithville1.k12.oh.us"
@@ -354,6 +354,56 @@ def test_the_same_lines_come_to_the_same_marks_and_no_two_events_share_one() -> 
     assert len(set(marks)) == len(marks)
 
 
+SIGNED_IN = [
+    "Connection from 192.0.2.7 port 4000 on 192.0.2.1 port 22",
+    f"Accepted publickey for {NAME} from 192.0.2.7 port 4000 ssh2: RSA {FORGED}",
+    "User child is on pid 77",
+    f"pam_unix(sshd:session): session closed for user {NAME}",
+]
+
+
+@pytest.mark.parametrize("said", range(len(SIGNED_IN) + 1))
+def test_a_refusal_told_by_somebody_else_finds_its_session_however_late_the_log_is(said: int) -> None:
+    log, lines = _log(), _said(*SIGNED_IN)
+    told = [one for line in lines[:said] for one in log.read(line)]
+    told += log.refused(77, START + timedelta(seconds=1))
+    told += [one for line in lines[said:] for one in log.read(line)]
+    accepted, refused = sorted(_events(told), key=lambda event: event.kind.value)
+    assert (refused.kind, refused.reason, refused.tried) == (Kind.SHELL_REFUSED, "shell-refused", "shell")
+    assert (refused.username, refused.address, refused.port, refused.fingerprint) == (NAME, "192.0.2.7", 4000, FORGED)
+    assert refused.at >= accepted.at
+    assert refused.mark != accepted.mark
+
+
+NOT_OF_THE_SESSION = {
+    "another process": (78, timedelta()),
+    "the same number, long before": (77, -timedelta(hours=1)),
+    "the same number, long after": (77, timedelta(hours=1)),
+}
+
+
+@pytest.mark.parametrize("name", NOT_OF_THE_SESSION)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_refusal_of_another_process_is_nobodys(name: str, is_first: bool) -> None:
+    child, apart = NOT_OF_THE_SESSION[name]
+    log = _log()
+    told = log.refused(child, START + apart) if is_first else []
+    told += [one for line in _said(*SIGNED_IN) for one in log.read(line)]
+    told += [] if is_first else log.refused(child, START + apart)
+    assert [event.kind for event in _events(told)] == [Kind.ACCEPTED]
+
+
+def test_what_both_tell_is_told_once() -> None:
+    for is_first in (True, False):
+        log = _log()
+        told = [one for line in _said(*SIGNED_IN[:3]) for one in log.read(line)]
+        told += log.refused(77, START) if is_first else []
+        refusing = f"Connection from user {NAME} 192.0.2.7 port 4000: refusing non-sftp session"
+        told += log.read(Line(START, 78, refusing, 70001))
+        told += [] if is_first else log.refused(77, START)
+        assert [event.kind for event in _events(told)] == [Kind.ACCEPTED, Kind.SHELL_REFUSED]
+
+
 def test_what_is_remembered_is_bounded() -> None:
     log = SshdLog(limit=10)
     for number in range(1000):
@@ -361,8 +411,10 @@ def test_what_is_remembered_is_bounded() -> None:
             Line(START, number, f"Connection from 10.0.{number // 250}.{number % 250} port 9 on 192.0.2.1 port 22")
         )
         log.read(Line(START, number, f"Failed publickey for {NAME} from 10.0.0.0 port 9 ssh2: RSA {FORGED}"))
+    for number in range(2000):
+        log.refused(number, START)
     assert len(log._open) <= 10
-    assert len(log._strangers) <= 1000
+    assert len(log._refused_early) == LATE_LIMIT
 
 
 def test_the_oldest_unfinished_connection_tells_from_where_lines_are_needed_again() -> None:
@@ -395,3 +447,10 @@ def test_sshds_own_file_without_times_and_processes_can_be_read_where_it_can_be_
 
 def test_escaped_text_is_turned_back() -> None:
     assert unescaped(r"a\nb\033[31m\303\266\\x") == b"a\nb\x1b[31m\xc3\xb6\\x"
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-11-22T02:00:00", "now"])
+def test_a_time_that_is_none_of_ours_is_no_event(at: str) -> None:
+    line = json.dumps({"kind": "accepted", "at": at, "username": "a.us", "address": "192.0.2.1"}).encode("ascii")
+    with pytest.raises(BadLine):
+        event_of(line)

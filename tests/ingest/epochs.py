@@ -17,13 +17,13 @@ Files = dict[str, bytes]
 
 
 def students(rows: int = 50, seed: int = 1, night: int = 0) -> Files:
-    """SameGoal students.csv in today's layout."""
-    return epoch(STUDENTS, rows, seed, night)
+    """SameGoal students.csv in today's layout, and nothing else."""
+    return {"students.csv": epoch(STUDENTS, rows, seed, night)["students.csv"]}
 
 
 def students_old(rows: int = 50, seed: int = 1, night: int = 0) -> Files:
-    """SameGoal students.csv in the older layout."""
-    return epoch(STUDENTS_OLD, rows, seed, night)
+    """SameGoal students.csv in the older layout, and nothing else."""
+    return {"students.csv": epoch(STUDENTS_OLD, rows, seed, night)["students.csv"]}
 
 
 def oneroster(users: int = 50, seed: int = 1, night: int = 0, mode: Mode = Mode.FULL) -> Files:

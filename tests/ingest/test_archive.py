@@ -7,13 +7,14 @@ import pytest
 from django.conf import settings
 
 from accounts import services as district_services
-from accounts.models import District, RetiredUsername
+from accounts.models import AuditEntry, District, RetiredUsername
 from hosts import provision
 from hosts.connect import files_for
 from hosts.core import paths
+from hosts.models import Host
 from ingest import archive
 from ingest.models import Epoch, StepTime
-from tests.factories import DistrictFactory, EpochFactory, FileFactory
+from tests.factories import DistrictFactory, EpochFactory, FileFactory, HostFactory
 
 from . import epochs
 from .conftest import Clock
@@ -69,7 +70,8 @@ def test_what_a_killed_worker_left_goes_and_a_file_of_the_district_with_such_a_n
     for name in (".portal-tmp-of-the-district", ".portal-tmp-0123456789abcdef", "students.csv"):
         (claimed / name).write_bytes(b"x")
     archive.log_write(epoch)
-    assert _names(claimed) == [".portal-tmp-of-the-district", "processing-log.txt", "students.csv"]
+    left = [".portal-tmp-of-the-district", "processing-log.txt", "result.json", "students.csv"]
+    assert _names(claimed) == left
 
 
 def test_an_epoch_without_a_date_for_a_name_lies_under_the_time_it_was_taken(district: District) -> None:
@@ -120,6 +122,26 @@ def test_a_district_in_trouble_keeps_no_other_from_being_purged(
     assert not _names(_processed(other))
 
 
+def test_a_host_that_is_away_keeps_no_other_from_being_purged_however_much_is_due_there(
+    district: District, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night(district, NIGHT, epochs.students())
+    clock.move(days=settings.PROCESSED_DAYS + 1)
+    away = DistrictFactory(host=HostFactory(name="away")).sftp_account
+    finished = clock.now() - timedelta(days=settings.PROCESSED_DAYS, hours=1)
+    row = {"district": away.district, "account": away, "state": "loaded", "finished": finished, "archive_name": NIGHT}
+    Epoch.objects.bulk_create(Epoch(name=f"epoch {number}", **row) for number in range(1001))
+    broken, asked = Broken("stat"), []
+
+    def files(host: Host) -> object:
+        asked.append(host)
+        return broken.files if host == away.host else files_for(host)
+
+    monkeypatch.setattr("ingest.archive.files_for", files)
+    assert archive.purge() == 1
+    assert asked.count(away.host) == archive.ENOUGH
+
+
 def test_an_account_that_is_being_renamed_is_purged_afterwards(district: District, clock: Clock) -> None:
     night(district, NIGHT, epochs.students())
     clock.move(days=settings.PROCESSED_DAYS + 1)
@@ -140,3 +162,13 @@ def test_epochs_that_were_never_archived_are_not_purged(district: District) -> N
     EpochFactory(district=district, state="gone", finished=long_ago)
     EpochFactory(district=district, state="working", archive_name="20260101-000000")
     assert archive.purge() == 0
+
+
+def test_what_a_purge_removed_stands_in_the_audit_log_once(district: District, clock: Clock) -> None:
+    epoch = night(district, NIGHT, epochs.students())
+    clock.move(days=settings.PROCESSED_DAYS + 1)
+    archive.purge()
+    archive.purge()
+    (entry,) = AuditEntry.objects.filter(action="epoch purged")
+    assert (entry.subject, entry.details["place"]) == (NIGHT, f"/upload-processed/{NIGHT}/")
+    assert entry.details["bytes"] == epoch.byte_count > 0

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from ingest.core.check import Limits, Source, check
+from ingest.core.sampling import epoch
 from ingest.core.schema import Mode
 from tests.ingest.epochs import (
+    FORMATS,
     ONEROSTER,
     STUDENTS,
     STUDENTS_OLD,
@@ -540,3 +542,107 @@ def test_a_real_roster_of_another_make_is_read_to_the_end_and_refused():
     assert not verdict.ok
     assert {"missing-file", "missing-column"} <= {one.code for one in verdict.tallies}
     assert next(one.rows for one in verdict.counts if one.file == "users.csv") == 8
+
+
+GLUED = {
+    "the first line end is a comma": lambda content: content.replace(b"\r\n", b",", 1),
+    "the first line end is gone": lambda content: content.replace(b"\r\n", b"", 1),
+    "every line end is gone": lambda content: content.replace(b"\r\n", b","),
+    "every line end is two letters": lambda content: content.replace(b"\r\n", rb"\n"),
+    "every line end is a line separator": lambda content: content.replace(b"\r\n", "\u2028".encode()),
+}
+
+
+@pytest.mark.parametrize("glue", GLUED.values(), ids=GLUED)
+@pytest.mark.parametrize("files", [students(3), students_old(3)], ids=["students", "students-old"])
+def test_the_row_that_a_lost_line_end_leaves_in_the_header_is_told_once_and_not_shown(files, glue):
+    known = STUDENTS if files == students(3) else STUDENTS_OLD
+    verdict = checked(known, {FILE: glue(files[FILE])})
+    assert [(one.code, one.column) for one in verdict.findings if one.line == 1] == [("header-glued", "")]
+    assert_unseen(files[FILE], verdict.findings)
+
+
+def assert_unseen(content: bytes, findings: object) -> None:
+    """No value of the first row is told anywhere."""
+    header, row = list(csv.reader(io.StringIO(content.decode())))[:2]
+    told = str(findings)
+    assert [value for value in row if len(value) > 2 and value in told and value not in ",".join(header)] == []
+
+
+HALF_GLUED = {
+    "two values more, one a number": ("77,Keane", ["99", "Xxxxx"]),
+    "values of letters only, as many as the columns": (",".join("abcdefghijklmnopqrstuvwxyz"), ["x"]),
+    "a value twice": ("Keane 7,Keane 7", ["Xxxxx 9"]),
+    "behind the last name": ("Locker7", ["Xxxxxx9"]),
+}
+
+
+@pytest.mark.parametrize(("more", "shapes"), HALF_GLUED.values(), ids=HALF_GLUED)
+def test_what_may_be_a_value_in_a_header_is_told_as_a_shape(more, shapes):
+    header, rest = good().split(b"\r\n", 1)
+    verdict = check_students(header + b"," + more.encode() + b"\r\n" + rest)
+    told = [one for one in verdict.findings if one.line == 1]
+    assert sorted({one.column for one in told}) == shapes
+    assert "Only the shape of its name is shown" in str(told)
+    assert "Keane" not in str(verdict.findings)
+
+
+def test_the_column_meant_for_a_missing_one_is_not_named_where_it_may_be_a_value():
+    header, rest = good().split(b"\r\n", 1)
+    content = header.replace(b"First Name", b"First Name77") + b"\r\n" + rest
+    told = {one.code: one for one in check_students(content).findings if one.line == 1}
+    assert told["missing-column"].hint == "Is column 4 meant for it?"
+    assert told["unknown-column"].hint.endswith("Did you mean `First Name`?")
+    assert "77" not in str(told.values())
+
+
+def test_a_vendors_own_columns_are_named():
+    lines = good().split(b"\r\n")
+    content = b"\r\n".join(
+        [lines[0] + b",Locker Number,Bus Route (AM)", *(line + b",1,2" for line in lines[1:] if line)]
+    )
+    told = [(one.code, one.column) for one in check_students(content + b"\r\n").findings]
+    assert told == [("unknown-column", "Bus Route (AM)"), ("unknown-column", "Locker Number")]
+
+
+SEVERAL_LINES = {"too short": ("", -3, "row-short"), "too long": (",x", None, "row-long")}
+
+
+@pytest.mark.parametrize(("more", "end", "code"), SEVERAL_LINES.values(), ids=SEVERAL_LINES)
+def test_a_row_with_a_value_of_two_lines_is_told_by_its_width(more, end, code):
+    lines = good().split(b"\r\n")
+    values = lines[2].split(b",")[:end]
+    values[8] = b'"12\nElm"'
+    lines[2] = b",".join(values) + more.encode()
+    assert [one[:2] for one in found(check_students(b"\r\n".join(lines)))] == [(code, 3)]
+
+
+ROUNDED = ["3.6E+11", "3,6E+11", "1,23457E+12", "3.6E11", "3.6e+11"]
+
+
+@pytest.mark.parametrize("value", ROUNDED)
+@pytest.mark.parametrize(
+    ("known", "file", "column"),
+    [
+        (ONEROSTER, "users.csv", "identifier"),
+        (ONEROSTER, "orgs.csv", "identifier"),
+        (STUDENTS, "students.csv", "SIS Internal ID"),
+        (FORMATS["oneroster-1.2"], "users.csv", "identifier"),
+        (FORMATS["clever"], "students.csv", "State_id"),
+    ],
+)
+def test_an_id_that_a_spreadsheet_has_rounded_is_found_by_both_engines(known, file, column, value):
+    files = epoch(known, 20, 1, 0)
+    rows = list(csv.reader(io.StringIO(files[file].decode())))
+    rows[1][rows[0].index(column)] = value
+    out = io.StringIO()
+    csv.writer(out).writerows(rows)
+    files[file] = out.getvalue().encode()
+    for sieve_from in (0, 1 << 30):
+        verdict = check(known, sources(files), Limits(sieve_from=sieve_from), lambda rows: None)
+        assert ("scientific-notation", 2, column, "error") in found(verdict)
+
+
+def test_a_day_that_does_not_exist_is_told_with_the_order_in_which_it_was_read():
+    (told,) = check_students(with_cell(good(), 3, "Date of Birth", "31/12/2010")).findings
+    assert told.message == "There is no such day when it is read as `MM/DD/YYYY`."

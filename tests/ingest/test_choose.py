@@ -1,12 +1,10 @@
 """Which format it is: exactly one, or none with the reasons a person needs."""
 
 import io
-from pathlib import Path
 
 import pytest
 
-from ingest.core.choose import Sighting, recognise
-from ingest.core.lexical import read_header
+from ingest.core.choose import Sighting, read_sighting, recognise
 from ingest.core.schema import Container
 from tests.ingest.epochs import FORMATS, ONEROSTER, oneroster, students, students_old
 
@@ -14,7 +12,7 @@ KNOWN = tuple(FORMATS.values())
 
 
 def sightings(files):
-    return [Sighting(name, read_header(io.BytesIO(content))) for name, content in files.items()]
+    return [read_sighting(name, io.BytesIO(content)) for name, content in files.items()]
 
 
 def chosen(files, container=Container.LOOSE):
@@ -70,6 +68,13 @@ def test_a_missing_column_is_named_with_the_one_that_may_be_meant():
     )
 
 
+@pytest.mark.parametrize("written", ["Student Id77", "Student Id\u202877", "Student IdKeane"])
+def test_a_name_with_a_value_in_it_is_not_shown(written):
+    glued = header(Student_Id=written)["students.csv"].replace(b"\r\n", b",", 1)
+    told = reasons({"students.csv": glued})["samegoal-students-2"]
+    assert told == "Column `Student Id` is missing in `students.csv`."
+
+
 def test_e12_a_misnamed_file_is_asked_about():
     told = reasons({"Students.csv": students()["students.csv"]})
     assert "did you mean `students.csv`?" in told["samegoal-students-2"]
@@ -78,7 +83,7 @@ def test_e12_a_misnamed_file_is_asked_about():
 def test_a_set_without_its_manifest_is_a_near_miss():
     files = oneroster()
     del files["manifest.csv"]
-    assert reasons(files) == {"oneroster-1.1": "`manifest.csv` is missing."}
+    assert reasons(files)["oneroster-1.1"].startswith("`manifest.csv` is missing. Without it")
 
 
 def test_a_file_of_a_later_version_is_a_reason():
@@ -122,12 +127,50 @@ def test_a_hostile_file_name_is_shown_on_one_line():
     assert "\n" not in told.message
 
 
-SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
+def manifest_only(version: bytes, rows: int = 13) -> dict[str, bytes]:
+    lines = [b"propertyName,value", b"manifest.version,1.0", b"oneroster.version," + version]
+    return {"manifest.csv": b"\r\n".join([*lines, *(b"file.f%d,absent" % at for at in range(rows))])}
 
 
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason="the shared samples are not on this machine")
-@pytest.mark.parametrize("folder", ["SDS v2.1", "SDS v2", "SDS Format/100 Users", "UK Format/25 Users"])
-def test_real_rosters_of_another_make_are_left_for_staff(folder):
-    files = {path.name: path.read_bytes() for path in (SAMPLES / "microsoft_sds" / folder).glob("*.csv")}
-    assert files
-    assert chosen(files) is None
+@pytest.mark.parametrize(("version", "name"), [(b"1.1", "oneroster-1.1"), (b" 1.2 ", "oneroster-1.2"), (b"9", None)])
+def test_two_versions_that_differ_in_nothing_else_are_told_apart_by_the_manifest(version, name):
+    assert chosen(manifest_only(version)) == name
+
+
+def test_a_manifest_without_its_version_is_a_near_miss():
+    files = {"manifest.csv": b"propertyName,value\r\nmanifest.version,1.0\r\n"}
+    assert "has no row `oneroster.version`" in reasons(files)["oneroster-1.1"]
+
+
+def test_a_manifest_in_utf_16_is_read():
+    files = {name: content.decode().encode("utf-16") for name, content in manifest_only(b"1.2").items()}
+    assert chosen(files) == "oneroster-1.2"
+
+
+def test_of_a_long_file_no_rows_are_held():
+    assert read_sighting("a.csv", io.BytesIO(b"a,b\n" * 200)).rows == ()
+    assert len(read_sighting("a.csv", io.BytesIO(b"a,b\n" * 20)).rows) == 19
+    assert read_sighting("a.csv", io.BytesIO(b"a,b\n" + b"x" * 70_000)).rows == ()
+
+
+def test_a_value_in_a_manifest_is_shown_on_one_line_and_cut():
+    told = reasons(manifest_only(b"1.2\x1b" + b"x" * 500))["oneroster-1.2"]
+    assert "\x1b" not in told
+    assert "x" * 30 not in told
+
+
+def test_a_format_that_is_only_ever_chosen_by_hand_is_not_recognised():
+    alone = [FORMATS["samegoal-bulk-2"]]
+    found = recognise(sightings(students()), alone)
+    assert (found.format, found.near_misses) == (None, ())
+
+
+def test_an_empty_file_that_need_not_be_there_keeps_no_format_from_being_known():
+    assert chosen({**oneroster(), "demographics.csv": b""}) == "oneroster-1.1"
+    assert "`users.csv` is empty." in reasons({**oneroster(), "users.csv": b""})["oneroster-1.1"]
+
+
+@pytest.mark.parametrize("beside", ["readme.txt", "second.ZIP"])
+def test_of_a_zip_that_is_not_alone_it_is_said_why_it_was_not_opened(beside):
+    found = recognise(sightings({"roster.zip": b"PK", beside: b"x", "COMPLETE": b""}), KNOWN)
+    assert found.message.startswith("`roster.zip` is not alone: a zip is opened only")

@@ -60,12 +60,16 @@ def test_the_smallest_descriptor_is_read():
 def test_the_shipped_formats_are_read_and_named_after_their_files():
     known = read_catalogue()
     assert [one.name for one in known] == [path.stem for path in sorted(SHIPPED.glob("*.json"))]
-    assert {"oneroster-1.1", "samegoal-students-1", "samegoal-students-2"} <= {one.name for one in known}
+    assert {one.name for one in known} == {
+        "oneroster-1.1", "oneroster-1.2", "clever", "sds-1", "sds-1-uk", "sds-2", "sds-2.1",
+        "samegoal-students-1", "samegoal-students-2", "samegoal-bulk-2",
+    }  # fmt: skip
 
 
-def test_the_roster_set_has_its_thirteen_files_and_its_manifest():
-    known = next(one for one in read_catalogue() if one.name == "oneroster-1.1")
-    assert len(known.tables) == 13
+@pytest.mark.parametrize(("name", "files"), [("oneroster-1.1", 13), ("oneroster-1.2", 21)])
+def test_the_roster_set_has_its_files_and_its_manifest(name, files):
+    known = next(one for one in read_catalogue() if one.name == name)
+    assert len(known.tables) == files
     assert known.manifest is not None
     assert dict(known.manifest.modes) == {"bulk": Mode.FULL, "delta": Mode.CHANGES, "absent": Mode.ABSENT}
     assert known.containers == {Container.LOOSE, Container.ZIP}
@@ -85,6 +89,7 @@ def test_tables_that_refer_to_each_other_in_a_circle_are_still_ordered():
 
 FIELD = "resources/1/schema/fields/1"
 BORN = "resources/1/schema/fields/2"
+PETS = "resources/1/sftpPortal"
 REFUSED = {
     "unknown key at the top": ("colour", 1, "unknown-key", "/colour"),
     "unknown key of ours": ("sftpPortal/require", True, "unknown-key", "/sftpPortal/require"),
@@ -120,9 +125,57 @@ REFUSED = {
     "flag in words": ("resources/0/sftpPortal/required", "yes", "not-a-flag", "/resources/0/sftpPortal/required"),
     "discarded key": ("resources/0/schema/fields/0/sftpPortal/discard", True, "key", "/resources/0/schema"),
     "null values": ("resources/0/schema/missingValues", ["NA"], "missing-values", "/resources/0/schema/missingValues"),
-    "several references": (
+    "references of several fields": (
         "resources/1/schema/foreignKeys/0/fields", ["id", "owner"], "foreign-key",
         "/resources/1/schema/foreignKeys/0/fields",
+    ),
+    "optional key of all fields": (f"{PETS}/optionalKey", ["id"], "key", f"/{PETS}/optionalKey"),
+    "optional key of no key": (f"{PETS}/optionalKey", ["born"], "key", f"/{PETS}/optionalKey"),
+    "owner beside the key": (f"{PETS}/ownedBy", "owner", "owner", f"/{PETS}/ownedBy"),
+    "needs what is not there": (f"{PETS}/needs", ["cats"], "recognise", "/sftpPortal/recognise"),
+    "recognised by any of what is not there": (
+        "sftpPortal/recognise", {"anyFiles": ["cats"]}, "recognise", "/sftpPortal/recognise",
+    ),
+    "recognised by a misspelt key": (
+        "sftpPortal/recognise", {"anyFile": ["pets"]}, "unknown-key", "/sftpPortal/recognise/anyFile",
+    ),
+    "recognised by a column that is not there": (
+        f"{PETS}/recognise", {"all": ["colour"]}, "field", "/resources/1/schema",
+    ),
+    "extension of no list": (f"{FIELD}/sftpPortal/extension", "ext:.+", "extension", "/resources/1/schema"),
+    "extension that is no pattern": (
+        f"{FIELD}/sftpPortal/extension", "(a+)+", "pattern", f"/{FIELD}/sftpPortal/extension",
+    ),
+    "personal in words": (f"{FIELD}/sftpPortal/personal", "yes", "not-a-flag", f"/{FIELD}/sftpPortal/personal"),
+    "unique keys of no field": (
+        "resources/1/schema/uniqueKeys", [["owner", "colour"]], "field", "/resources/1/schema",
+    ),
+    "unique keys of nothing": (
+        "resources/1/schema/uniqueKeys", [[]], "unique-keys", "/resources/1/schema/uniqueKeys/0",
+    ),
+    "row rule unknown": (f"{PETS}/rowRules", [{"rule": "in-ordre"}], "row-rule", f"/{PETS}/rowRules/0/rule"),
+    "row rule of no field": (
+        f"{PETS}/rowRules", [{"rule": "in-order", "first": "born", "last": "died"}], "field", "/resources/1/schema",
+    ),
+    "row rule with a key of another": (
+        f"{PETS}/rowRules", [{"rule": "in-order", "first": "born", "last": "gone", "of": ["id"]}], "unknown-key",
+        f"/{PETS}/rowRules/0/of",
+    ),
+    "row rule of nothing": (f"{PETS}/rowRules", [{"rule": "once", "of": []}], "row-rule", f"/{PETS}/rowRules/0/of"),
+    "condition that says nothing": (
+        f"{PETS}/rowRules", [{"rule": "implies", "when": [], "then": {"field": "id"}}], "row-rule",
+        f"/{PETS}/rowRules/0/then",
+    ),
+    "condition that says both": (
+        f"{PETS}/rowRules", [{"rule": "implies", "then": {"field": "id", "in": ["a"], "filled": True}}], "row-rule",
+        f"/{PETS}/rowRules/0/then",
+    ),
+    "circle by way of another file": (
+        f"{PETS}/rowRules", [{"rule": "no-circle", "field": "owner"}], "row-rule", f"/{PETS}/rowRules",
+    ),
+    "severity of a row rule unknown": (
+        f"{PETS}/rowRules", [{"rule": "once", "of": ["owner"], "severity": "fatal"}], "severity",
+        f"/{PETS}/rowRules/0/severity",
     ),
 }  # fmt: skip
 
@@ -158,7 +211,64 @@ def test_a_rule_of_a_column_goes_over_that_of_its_file_and_its_format():
     assert known.table("pets").field("born").severity("type") is None
 
 
+def test_a_condition_that_no_value_can_meet_is_refused():
+    data = changed(f"{PETS}/rowRules", [{"rule": "implies", "when": [], "then": {"field": "gone", "in": ["yse"]}}])
+    data["resources"][1]["schema"]["fields"][3]["constraints"] = {"enum": ["yes", "no"]}
+    with pytest.raises(DescriptorError, match="can never have"):
+        read_format(data)
+
+
+def test_a_manifest_property_without_values_tells_no_format():
+    data = changed(
+        "sftpPortal/manifest",
+        {
+            "resource": "owners",
+            "name": "id",
+            "value": "id",
+            "modes": {},
+            "properties": [{"name": "a", "recognise": True}],
+        },
+    )
+    with pytest.raises(DescriptorError, match="values that are said"):
+        read_format(data)
+
+
+def test_one_field_of_a_key_of_several_can_be_referred_to():
+    data = changed(
+        "resources/0/schema", {"fields": [{"name": "id"}, {"name": "school"}], "primaryKey": ["id", "school"]}
+    )
+    known = read_format(data)
+    assert known.table("owners").referred == ("id",)
+    assert known.table("owners").places == ("owners", "owners\0id")
+    assert known.table("pets").references[0].place == "owners\0id"
+
+
+def test_a_field_of_the_key_that_may_be_empty_is_not_required():
+    data = changed("resources/1/schema/primaryKey", ["id", "owner"])
+    data["resources"][1]["sftpPortal"] = {"optionalKey": ["owner"]}
+    pets = read_format(data).table("pets")
+    assert [one.required for one in pets.fields] == [True, False, False, False]
+
+
+def test_what_rows_belong_to_is_the_table_that_the_first_of_the_key_refers_to():
+    data = changed("resources/1/schema/primaryKey", ["owner", "id"])
+    data["resources"][1]["sftpPortal"] = {"ownedBy": "owner"}
+    assert read_format(data).table("pets").owner_table == "owners"
+
+
 def test_a_folder_with_a_misnamed_descriptor_is_refused(tmp_path):
     (tmp_path / "dogs.json").write_text(json.dumps(MINIMAL))
     with pytest.raises(DescriptorError, match=r"dogs\.json"):
+        read_catalogue(tmp_path)
+
+
+def test_formats_of_the_same_records_must_know_them_by_the_same_key(tmp_path):
+    for name in ("cats", "dogs"):
+        data = changed("sftpPortal/records", "animals")
+        data["name"] = name
+        (tmp_path / f"{name}.json").write_text(json.dumps(data))
+    assert {one.records for one in read_catalogue(tmp_path)} == {"animals"}
+    data["resources"][1]["schema"]["primaryKey"] = ["born"]
+    (tmp_path / "dogs.json").write_text(json.dumps(data))
+    with pytest.raises(DescriptorError, match=r"dogs\.json.*another key"):
         read_catalogue(tmp_path)

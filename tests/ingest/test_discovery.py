@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.core.discovery import Kind, Listed, Look, State, epoch_time, is_epoch_name, ripeness
+from ingest.core.discovery import Kind, Listed, Look, State, auto_name, epoch_time, is_epoch_name, ripeness, stalled
 
 QUIET = timedelta(seconds=60)
 COMPLETE = Listed("COMPLETE", Kind.FILE, 0)
@@ -93,3 +93,49 @@ def test_nothing_but_plain_files_beside_an_empty_complete_is_ever_ripe(entries):
     if told(*entries).ripe:
         assert COMPLETE in entries
         assert all(one.kind is Kind.FILE for one in entries)
+
+
+# --- Files that are epochs by themselves
+
+
+@pytest.mark.parametrize(("name", "own"), [("users_auto.csv", "users.csv"), ("user_roles_auto.csv", "user_roles.csv")])
+def test_a_file_with_the_suffix_stands_for_another_name(name, own):
+    assert auto_name(name) == own
+
+
+@pytest.mark.parametrize(
+    "name", ["users.csv", "_auto.csv", "users_AUTO.csv", "users_auto.csv.part", "users_auto.txt", ".x_auto.csv", ""]
+)
+def test_other_files_are_no_epochs_by_themselves(name):
+    assert auto_name(name) is None
+
+
+ALONE = {
+    "at rest": ((DATA,), QUIET, False, State.RIPE),
+    "just arrived": ((DATA,), QUIET / 2, False, State.UNSETTLED),
+    "open": ((DATA,), QUIET, True, State.BEING_WRITTEN),
+    "with a second name on the disk": ((Listed("a_auto.csv", Kind.FILE, 5, links=2),), QUIET, False, State.HOSTILE),
+}
+
+
+@pytest.mark.parametrize(("entries", "still", "writing", "state"), ALONE.values(), ids=ALONE)
+def test_a_file_that_is_an_epoch_by_itself_needs_rest_and_no_complete(entries, still, writing, state):
+    assert ripeness(Look.of(entries), still, writing, QUIET, alone=True).state is state
+
+
+# --- Uploads that stop
+
+
+@pytest.mark.parametrize("writing", [False, True])
+def test_an_upload_to_which_nothing_comes_for_long_has_stopped(writing):
+    entries = (DATA, COMPLETE) if writing else (DATA,)
+    seen, patience = told(*entries, writing=writing), timedelta(hours=6)
+    assert stalled(seen, patience - timedelta(seconds=1), patience) == seen
+    after = stalled(seen, patience, patience)
+    assert after.state is State.STALLED
+    assert "6 hours" in after.message
+    assert "the upload goes on" not in after.message
+
+
+def test_what_waits_for_nothing_more_has_not_stopped():
+    assert stalled(told(DATA, COMPLETE), timedelta(days=9), timedelta(hours=6)).ripe

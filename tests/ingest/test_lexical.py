@@ -86,14 +86,14 @@ def test_a_value_longer_than_the_csv_module_takes_is_read():
     assert split('"' + "x" * 200_000 + '",b')[0] == "x" * 200_000
 
 
-def test_lines_are_joined_only_to_a_row_of_the_right_width():
+def test_lines_are_joined_where_the_quotes_are_right_and_none_is_a_row_by_itself():
     def read(text):
         rows = Rows(io.BytesIO(text.encode()), 1000)
         rows.set_width(3)
         return [(row.line, row.values) for row in rows]
 
     assert read('1,"a\nb",2\n3,4,5\n') == [(1, ["1", "a\nb", "2"]), (3, ["3", "4", "5"])]
-    assert read('1,"a\nb"\n3,4,5\n') == [(1, None), (2, None), (3, ["3", "4", "5"])]
+    assert read('1,"a\nb"\n3,4,5\n') == [(1, ["1", "a\nb"]), (3, ["3", "4", "5"])]
     assert read('1,2,"a\n3,4,5\n6,7,"\n') == [(1, None), (2, ["3", "4", "5"]), (3, None)]
 
 
@@ -117,7 +117,10 @@ HEADERS = {
     "rest is not looked at": (b"a,b\n\xff\xff", ("a", "b")),
     "empty": (b"", ()),
     "NUL": (b"a\0,b\n", None),
-    "not UTF-8": (b"a\xe9,b\n", None),
+    "not UTF-8": (b"a\xe9,b\n", ("aé", "b")),
+    "no text": (b"a\x81,b\n", None),
+    "a picture": (b"\x89PNG\r\n", None),
+    "not UTF-8 and not printable": (b"a\xe9,b\x1f\n", None),
     "unclosed quote": (b'"a,b\n', None),
     "one endless line": (b"x" * (HEADER_REACH + 10), None),
     "blank for ever": (b"\n" * (HEADER_REACH + 10), None),

@@ -1,5 +1,6 @@
 """Looks into /upload/: nothing is taken before it is whole, nothing hostile is read, nobody is told twice."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -8,9 +9,14 @@ from django.conf import settings
 
 from accounts import services as district_services
 from accounts.models import AuditEntry, District, OutboxMessage, User
-from hosts.core.errors import Refused
-from ingest import looking, services
+from hosts.core.errors import Refused, TooLarge
+from hosts.core.paths import HostPath
+from hosts.files import Entry
+from hosts.local import LocalFiles
+from ingest import looking, rota, services
+from ingest.core import discovery
 from ingest.models import Epoch
+from ingest.services import Refused as NotDone
 from tests.factories import DistrictFactory, StaffFactory
 
 from . import epochs, uploading
@@ -217,6 +223,95 @@ def test_what_can_never_become_ripe_is_left_for_staff_when_it_rests(
     assert [mail.to for mail in OutboxMessage.objects.all()] == ["support@vendor.example"]
 
 
+UNREAD = {
+    "link": lambda place: (place / "x").symlink_to("/etc/hostname"),
+    "folder": lambda place: uploading.folder(place, "x"),
+    "not-a-file": lambda place: os.mkfifo(place / "x"),
+    "second-name": lambda place: os.link(place / "students.csv", place.parents[1] / "x"),
+    "odd-name": lambda place: (place / "x\n").write_bytes(b""),
+}
+
+
+@pytest.mark.parametrize("code", UNREAD)
+def test_what_keeps_an_epoch_from_being_read_is_a_finding_until_it_is_gone(
+    district: District, clock: Clock, code: str
+) -> None:
+    place = put(district, NIGHT, epochs.students())
+    UNREAD[code](place)
+    look()
+    clock.move(minutes=settings.INGEST_STRANGER_QUIET_MINUTES)
+    look()
+    epoch = _epoch()
+    assert [(one.code, one.severity) for one in epoch.findings.all()] == [(code, "error")]
+    assert (epoch.errors, epoch.findings.get().file.isprintable()) == (1, True)
+    shutil.rmtree(place)
+    put(district, NIGHT, epochs.students())
+    look()
+    assert (_epoch().errors, epoch.findings.count()) == (0, 0)
+
+
+class TooMuch(LocalFiles):
+    """A host that has no list of some directories: they hold too much."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__(settings.SFTP_ROOT)
+        self.names = set(names)
+
+    def listing(self, path: HostPath) -> tuple[Entry, ...]:
+        if path.name in self.names:
+            raise TooLarge("It holds too much. Please remove what is not needed.")
+        return super().listing(path)
+
+
+@pytest.mark.parametrize("name", [NEXT_NIGHT, "backup"])
+def test_a_directory_that_is_too_large_waits_for_staff_and_what_lies_beside_it_is_taken(
+    district: District, clock: Clock, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    files = TooMuch(name)
+    use(monkeypatch, files)
+    put(district, NIGHT, epochs.students())
+    put(district, name, epochs.students())
+    look()
+    assert _tell(Epoch.objects.get(name=name)) == ("arriving", "too_large")
+    clock.move(minutes=settings.INGEST_STRANGER_QUIET_MINUTES)
+    for _ in range(3):
+        look()
+        clock.move(minutes=1)
+    assert Epoch.objects.get(name=NIGHT).state == "queued"
+    large = Epoch.objects.get(name=name)
+    assert _tell(large) == ("waiting_staff", "too_large")
+    assert "Please remove" in large.look_sentence
+    assert [mail.to for mail in OutboxMessage.objects.all()] == ["support@vendor.example"]
+    with pytest.raises(NotDone, match="holds too much"):
+        services.epoch_format_assign(
+            large, epochs.STUDENTS.name, actor=User.objects.get(email="support@vendor.example")
+        )
+    files.names.clear()  # the district has tidied up
+    look()
+    assert Epoch.objects.get(name=name).state == "arriving"
+
+
+def test_an_upload_directory_that_is_itself_too_full_is_told_to_staff_once_and_forgets_nothing(
+    district: District, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = TooMuch()
+    use(monkeypatch, files)
+    put(district, NIGHT, epochs.students())
+    look()
+    files.names = {"upload"}
+    look()
+    clock.move(minutes=settings.INGEST_STRANGER_QUIET_MINUTES)
+    look()
+    look()
+    states = dict(Epoch.objects.values_list("name", "state"))
+    assert states == {NIGHT: "arriving", "/upload/": "waiting_staff"}
+    assert [mail.to for mail in OutboxMessage.objects.all()] == ["support@vendor.example"]
+    files.names.clear()
+    look()
+    states = dict(Epoch.objects.values_list("name", "state"))
+    assert states == {NIGHT: "queued", "/upload/": "gone"}
+
+
 def test_a_link_that_is_named_as_an_epoch_is_a_stranger(district: District, clock: Clock, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -367,3 +462,114 @@ def test_an_epoch_that_is_stuck_before_it_was_claimed_is_not_taken_for_a_new_one
     look()
     process(district)
     assert [epoch.state for epoch in Epoch.objects.all()] == ["loaded"]
+
+
+# --- Files that are epochs by themselves
+
+
+def _put_alone(district: District, name: str = "students_auto.csv", rows: int = 50) -> Path:
+    place = home(district) / "upload" / name
+    place.write_bytes(epochs.students(rows)["students.csv"])
+    return place
+
+
+def test_a_file_with_the_suffix_is_an_epoch_of_its_own_after_its_rest(district: District, clock: Clock) -> None:
+    place = _put_alone(district)
+    look()
+    assert _tell(_epoch()) == ("arriving", "unsettled")
+    clock.move(seconds=settings.INGEST_AUTO_QUIET_SECONDS - 1)
+    look()
+    assert _epoch().state == "arriving"
+    clock.move(seconds=1)
+    look()
+    assert (_epoch().state, _epoch().format) == ("queued", epochs.STUDENTS.name)
+    process(district)
+    done = _epoch()
+    assert (done.state, done.errors) == ("loaded", 0)
+    assert done.files.get().name == "students.csv"
+    assert not place.exists()
+    assert discovery.is_epoch_name(done.archive_name)
+    assert (home(district) / "upload-processed" / done.archive_name / "students_auto.csv").read_bytes()
+
+
+def test_a_file_with_the_suffix_is_not_taken_while_it_is_written(district: District, clock: Clock) -> None:
+    """Of a client that was killed half-way nothing is open any more, but then its file came without its end."""
+    place = _put_alone(district)
+    listed = settings.SFTP_ROOT / "open" / district.domain
+    listed.parent.mkdir(exist_ok=True)
+    listed.write_text("students_auto.csv\n")
+    look()
+    clock.move(hours=1)
+    look()
+    assert _tell(_epoch()) == ("arriving", "being_written")
+    listed.unlink()
+    with place.open("ab") as file:
+        file.write(b"\r\n")
+    look()
+    assert _tell(_epoch()) == ("arriving", "unsettled")
+
+
+def test_each_file_with_the_suffix_is_an_epoch(district: District, clock: Clock) -> None:
+    _put_alone(district)
+    _put_alone(district, "odd_auto.csv")
+    look()
+    clock.move(minutes=5)
+    look()
+    told = {epoch.name: (epoch.state, epoch.look_code) for epoch in Epoch.objects.all()}
+    assert told == {"students_auto.csv": ("queued", ""), "odd_auto.csv": ("waiting_staff", "not-recognised")}
+
+
+def test_the_same_file_comes_again_the_next_night(district: District, clock: Clock) -> None:
+    for rows in (50, 51):
+        _put_alone(district, rows=rows)
+        look()
+        clock.move(minutes=5)
+        look()
+        process(district)
+    assert [one.state for one in Epoch.objects.all()] == ["loaded", "loaded"]
+    assert len({one.archive_name for one in Epoch.objects.all()}) == 2
+    assert Epoch.objects.latest("pk").files.get().added == 1
+
+
+def test_complete_beside_the_epochs_says_where_it_belongs(district: District) -> None:
+    (home(district) / "upload" / "COMPLETE").touch()
+    look()
+    assert _tell(_epoch()) == ("arriving", "stranger")
+    assert _epoch().look_sentence.startswith("COMPLETE belongs into")
+
+
+# --- Uploads that stop
+
+
+def test_a_stalled_upload_is_told_once_to_the_district_and_to_staff(district: District, clock: Clock) -> None:
+    place = put(district, NIGHT, epochs.students(), complete=False)
+    look()
+    clock.move(hours=settings.INGEST_STALLED_HOURS - 1)
+    look()
+    assert not OutboxMessage.objects.filter(kind="epoch-stalled").exists()
+    clock.move(hours=1)
+    look()
+    look()
+    assert _tell(_epoch()) == ("arriving", "stalled")
+    told = OutboxMessage.objects.filter(kind="epoch-stalled")
+    assert sorted(told.values_list("to", flat=True)) == ["dana@smithville.example", "support@vendor.example"]
+    assert "COMPLETE" in told[0].text
+    (place / "COMPLETE").touch()
+    look()
+    clock.move(minutes=1)
+    look()
+    assert _epoch().state == "queued"
+
+
+def test_the_clock_finds_what_has_stalled_on_a_host_that_tells_of_changes_only(
+    district: District, clock: Clock
+) -> None:
+    put(district, NIGHT, epochs.students(), complete=False)
+    look()
+    clock.move(hours=settings.INGEST_STALLED_HOURS - 1)
+    assert not rota.restless(clock.now()).exists()
+    clock.move(hours=1)
+    assert rota.restless(clock.now()).get() == _epoch()
+    look()
+    assert _tell(_epoch()) == ("arriving", "stalled")
+    assert not rota.restless(clock.now()).exists()

@@ -1,5 +1,6 @@
 """An epoch's way: killed, robbed of its lease, or failing at any point, it comes to what an undisturbed night does."""
 
+import errno
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -9,11 +10,14 @@ from itertools import count
 
 import pytest
 from django.db import transaction
+from django.utils import timezone
 
-from accounts.models import AuditEntry, District, OutboxMessage, User
-from hosts.core.errors import HostDown
-from ingest import looking, pipeline, services
+from accounts import services as district_services
+from accounts.models import AuditEntry, District, OutboxMessage, RetiredUsername, User
+from hosts.core.errors import HostDown, HostError, Refused
+from ingest import looking, pipeline, services, turns
 from ingest.models import Dataset, Epoch, EpochFile, Finding, Lane, Record
+from ingest.wording import sentence
 from tests.factories import EpochFactory, MembershipFactory, StaffFactory
 
 from . import epochs, uploading
@@ -74,10 +78,16 @@ def world(files: dict[str, bytes]) -> Iterator[District]:
             district__domain="smithville.k12.oh.us",
         ).district
         places_make(made)
-        night(made, NIGHT, epochs.students(rows=8))
+        night(made, NIGHT, _before(files))
         queue(made, NEXT_NIGHT, files)
         yield made
         transaction.set_rollback(True)
+
+
+def _before(files: dict[str, bytes]) -> dict[str, bytes]:
+    """A night before these files, of the same format."""
+    of_sets = {"orgs.csv": epochs.oneroster(users=4), "roster.zip": epochs.oneroster_zip(users=4)}
+    return next((before for file, before in of_sets.items() if file in files), epochs.students(rows=8))
 
 
 def undisturbed(files: dict[str, bytes]) -> tuple[dict[str, object], int]:
@@ -104,9 +114,10 @@ def disturbed(files: dict[str, bytes], disturb: Callable[[District], Watched]) -
 
 NIGHTS = {
     "one file": epochs.students(rows=12, night=1),
-    "a set": epochs.oneroster(users=4),
-    "a zip": epochs.oneroster_zip(users=4),
+    "a set": epochs.oneroster(users=4, night=1),
+    "a zip": epochs.oneroster_zip(users=4, night=1),
     "with an error": BAD,
+    "held": epochs.students(rows=80),
 }
 
 
@@ -127,8 +138,8 @@ def _crash() -> None:
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_crash_at_any_call_of_the_host_changes_nothing_in_the_end(files: dict[str, bytes], when: str) -> None:
     wanted, calls = undisturbed(files)
-    assert calls >= len(pipeline.STEPS)
-    assert wanted["epochs"][-1][1] in ("loaded", "failed")
+    assert calls >= 5
+    assert wanted["epochs"][-1][1] in ("loaded", "failed", "held")
     for n in range(1, calls + 1):
         act = (_at(n, _crash), nothing) if when == "before" else (nothing, _at(n, _crash))
         assert disturbed(files, lambda _, act=act: Watched(*act)) == wanted, f"killed {when} call {n}"
@@ -256,7 +267,8 @@ def test_a_night_becomes_rows_a_log_and_one_mail(district: District) -> None:
     assert (epoch.state, epoch.archive_name, epoch.errors) == ("loaded", NIGHT, 0)
     assert Record.objects.filter(dataset__district=district, is_removed=False).count() == 8
     place = home(district) / "upload-processed" / NIGHT
-    assert sorted(one.name for one in place.iterdir()) == ["COMPLETE", "processing-log.txt", "students.csv"]
+    left = ["COMPLETE", "processing-log.txt", "result.json", "students.csv"]
+    assert sorted(one.name for one in place.iterdir()) == left
     assert (place / "processing-log.txt").read_text() == epoch.log
     assert epoch.log.startswith("SUCCEEDED")
     assert not list((home(district) / "upload").iterdir())
@@ -340,6 +352,21 @@ def test_a_queued_epoch_whose_directory_left_is_gone(district: District) -> None
     assert not OutboxMessage.objects.exists()
 
 
+def test_a_queued_epoch_waits_while_its_account_is_given_another_name(district: District) -> None:
+    epoch = queue(district, NIGHT, epochs.students())
+    old = home(district)
+    district_services.district_rename(district, name="Renamed", domain="renamed.k12.oh.us", actor=None)
+    process(district)
+    epoch.refresh_from_db()
+    assert (epoch.state, epoch.tries, epoch.step) == ("queued", 1, "")
+    old.rename(old.parent / "renamed.k12.oh.us")
+    RetiredUsername.objects.update(cleared=timezone.now())
+    Epoch.objects.update(next_try=None)
+    process(district)
+    epoch.refresh_from_db()
+    assert epoch.state == "loaded"
+
+
 def test_what_is_changed_after_the_claim_is_not_what_is_checked(
     district: District, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -385,20 +412,15 @@ def test_a_format_that_is_gone_is_said(district: District) -> None:
 # --- Trouble -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("call", ["rename", "open_read", "write", "listing"])
-def test_trouble_is_tried_again_ever_later_then_stops_and_staff_are_told_once(
-    district: District, clock: Clock, monkeypatch: pytest.MonkeyPatch, call: str
-) -> None:
-    epoch = queue(district, NIGHT, epochs.students(rows=8))
-    host = Broken(call)
-    use(monkeypatch, host.files)
+def until_stuck(epoch: Epoch, district: District, clock: Clock, trouble: str) -> None:
+    """Tries, ever later, until staff are told."""
     pauses = []
     for tries in range(1, pipeline.MOST_TRIES):
         process(district)
         epoch.refresh_from_db()
         assert epoch.tries == tries
         assert epoch.state in ("queued", "working")
-        assert epoch.trouble == "The host's disk does not answer."
+        assert epoch.trouble == trouble
         pauses.append(later(epoch))
         process(district)
         epoch.refresh_from_db()
@@ -409,14 +431,56 @@ def test_trouble_is_tried_again_ever_later_then_stops_and_staff_are_told_once(
     process(district)
     epoch.refresh_from_db()
     assert epoch.state == "stuck"
-    clock.move(hours=1)
-    assert pipeline.districts_with_work() == []
+
+
+def told_once() -> OutboxMessage:
+    told = OutboxMessage.objects.filter(kind="epoch-stuck").order_by("to")
+    assert [one.to for one in told] == ["ops@vendor.example", "support@vendor.example"]
+    return told[0]
+
+
+@pytest.mark.parametrize("call", ["rename", "open_read", "write", "listing"])
+def test_trouble_is_tried_again_ever_later_then_stops_and_staff_are_told_once(
+    district: District, clock: Clock, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    epoch = queue(district, NIGHT, epochs.students(rows=8))
+    host = Broken(call, error=Refused)
+    use(monkeypatch, host.files)
+    until_stuck(epoch, district, clock, "The host's disk does not answer.")
+    clock.move(days=1)
+    assert turns.districts_waiting() == 0
     process(district)
-    told = OutboxMessage.objects.filter(kind="epoch-stuck").values_list("to", flat=True)
-    assert sorted(told) == ["ops@vendor.example", "support@vendor.example"]
+    assert "choose “Process now”" in told_once().text
 
     host.is_broken = False
     services.epoch_hurry(epoch, actor=User.objects.get(email="support@vendor.example"))
+    process(district)
+    epoch.refresh_from_db()
+    assert (epoch.state, epoch.tries, epoch.trouble, epoch.archive_name) == ("loaded", 0, "", NIGHT)
+
+
+@pytest.mark.parametrize("call", ["rename", "open_read", "write", "listing"])
+def test_trouble_that_passes_is_told_once_and_tried_until_it_is_over(
+    district: District, clock: Clock, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """A host that is away all night keeps hundreds of nights waiting: nobody is to go through them by hand."""
+    epoch = queue(district, NIGHT, epochs.students(rows=8))
+    host = Broken(call, error=HostDown)
+    use(monkeypatch, host.files)
+    until_stuck(epoch, district, clock, "The host's disk does not answer.")
+    for _ in range(5):
+        assert turns.districts_waiting() == 0
+        clock.move(minutes=25)
+        assert turns.districts_waiting() == 1
+        process(district)
+        epoch.refresh_from_db()
+        assert epoch.state == "stuck"
+    assert "goes on by itself" in told_once().text
+    assert sentence(epoch) == "The host's disk does not answer. We try again by ourselves. Our staff were told."
+    assert AuditEntry.objects.filter(action="epoch stopped by trouble").count() == 1
+
+    host.is_broken = False
+    clock.move(minutes=25)
     process(district)
     epoch.refresh_from_db()
     assert (epoch.state, epoch.tries, epoch.trouble, epoch.archive_name) == ("loaded", 0, "", NIGHT)
@@ -442,14 +506,15 @@ def night_or_trouble(district: District) -> Epoch:
     return epoch
 
 
+@pytest.mark.parametrize("error", [HostDown, Refused])
 @pytest.mark.parametrize("call", ["rename", "open_read"])
 def test_a_later_night_never_overtakes_one_in_trouble(
-    district: District, clock: Clock, monkeypatch: pytest.MonkeyPatch, call: str
+    district: District, clock: Clock, monkeypatch: pytest.MonkeyPatch, call: str, error: type[HostError]
 ) -> None:
     """Before and after the claim, waiting for a next try or stuck: yesterday must not be loaded over today."""
     queue(district, NIGHT, epochs.students(rows=8))
     queue(district, NEXT_NIGHT, epochs.students(rows=12, night=1))
-    host = Broken(call)
+    host = Broken(call, error=error)
     use(monkeypatch, host.files)
     for _ in range(pipeline.MOST_TRIES):
         process(district)
@@ -460,9 +525,11 @@ def test_a_later_night_never_overtakes_one_in_trouble(
         clock.move(hours=1)
     stuck = Epoch.objects.get(name=NIGHT)
     assert stuck.state == "stuck"
+    assert (stuck.next_try is None) == (error is Refused)
     host.is_broken = False
-    process(district)
-    assert Epoch.objects.get(name=NEXT_NIGHT).state == "queued"
+    if error is Refused:
+        process(district)
+        assert Epoch.objects.get(name=NEXT_NIGHT).state == "queued"
     services.epoch_hurry(stuck, actor=StaffFactory())
     process(district)
     ended = Epoch.objects.order_by("finished").values_list("name", "state")
@@ -508,12 +575,12 @@ def test_a_fault_met_by_a_worker_that_was_overtaken_is_not_noted(
     assert Lane.objects.get().lease_token == "another"
 
 
-def test_districts_with_work_are_each_told_once(district: District) -> None:
+def test_a_district_with_four_nights_waits_once(district: District) -> None:
     for number in count():
         EpochFactory(district=district, state="queued", name=f"2026010{number}-000000", queued=looking.timezone.now())
         if number == 3:
             break
-    assert pipeline.districts_with_work() == [district.pk]
+    assert turns.districts_waiting() == 1
 
 
 def test_private_copies_of_ended_epochs_are_swept_and_no_others(district: District) -> None:
@@ -522,3 +589,43 @@ def test_private_copies_of_ended_epochs_are_swept_and_no_others(district: Distri
         uploading.settings.STAGING_DIR.joinpath(str(epoch.pk), "x").mkdir(parents=True)
     pipeline.staging.sweep()
     assert [place.name for place in staged()] == [str(working.pk)]
+
+
+def test_of_an_epoch_that_is_held_for_days_no_copy_of_a_killed_try_stays(district: District) -> None:
+    held, copying = EpochFactory(district=district, state="held", staging="one"), EpochFactory(district=district)
+    for epoch in (held, copying):
+        for attempt in ("one", "other"):
+            uploading.settings.STAGING_DIR.joinpath(str(epoch.pk), attempt).mkdir(parents=True)
+    pipeline.staging.sweep()
+    left = uploading.settings.STAGING_DIR.glob("*/*")
+    assert sorted((int(place.parent.name), place.name) for place in left) == [
+        (held.pk, "one"),
+        (copying.pk, "one"),
+        (copying.pk, "other"),
+    ]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize(
+    ("place", "left"),
+    [
+        ("ingest.staging._copy_stream", set()),
+        ("ingest.core.listing.Listing.close", {"00000"}),
+        ("ingest.core.bulk.read_batches", {"00000", "findings"}),
+    ],
+)
+def test_a_full_disk_of_ours_is_told_as_such_and_what_was_begun_leaves_room(
+    district: District, monkeypatch: pytest.MonkeyPatch, place: str, left: set[str], code: int
+) -> None:
+    """Of steps that are over their work is left: the copy, and the list of what the check has found."""
+
+    def full(*_: object) -> Iterator[object]:
+        raise OSError(code, "full")
+        yield
+
+    monkeypatch.setattr(place, full if "bulk" in place else lambda *_: next(full()))
+    epoch = night_or_trouble(district)
+    assert epoch.trouble == "There is no room left on our side for the files of this epoch. Nothing is lost."
+    assert (epoch.state, epoch.tries) == ("working", 1)
+    files = (one.name for one in uploading.settings.STAGING_DIR.rglob("*") if one.is_file())
+    assert {name.partition("-")[0] for name in files} == left

@@ -4,7 +4,7 @@ import pytest
 
 from ingest.core.diff import compare
 from ingest.core.records import read_records
-from ingest.core.sampling import epoch, zipped
+from ingest.core.sampling import WORDS, epoch, zipped
 from ingest.core.schema import Mode
 from ingest.core.verdict import Limits
 from tests.ingest.epochs import FORMATS, ONEROSTER, STUDENTS, checked, oneroster, sources, students
@@ -46,3 +46,8 @@ def test_a_set_of_changes_is_small_and_passes():
 def test_a_night_too_far_is_refused(night):
     with pytest.raises(ValueError, match="nights"):
         students(5, night=night)
+
+
+def test_no_word_of_a_descriptor_stands_in_a_file():
+    files = {(name, file): text for name, known in FORMATS.items() for file, text in epoch(known, 30).items()}
+    assert [place for place, text in files.items() if any(word.encode() in text for word in WORDS)] == []

@@ -31,7 +31,7 @@ def test_a_bare_file_is_loaded_when_staff_say_its_format(district: District, sta
     assert (epoch.state, epoch.trouble, epoch.format_by) == ("loaded", "", staff)
     assert Record.objects.count() == 8
     place = home(district) / "upload-processed" / epoch.archive_name
-    assert sorted(one.name for one in place.iterdir()) == ["processing-log.txt", "students.csv"]
+    assert sorted(one.name for one in place.iterdir()) == ["processing-log.txt", "result.json", "students.csv"]
     assert AuditEntry.objects.filter(action="epoch: format assigned", actor=staff.email).count() == 1
 
 

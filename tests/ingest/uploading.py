@@ -35,6 +35,9 @@ OPERATIONS = (
 )
 
 
+TIMES = (b"Started:", b"Finished:", b' "started":', b' "finished":')
+
+
 def places_make(district: District) -> None:
     """The district's home on the host, as propagation makes it."""
     settings.SFTP_ROOT.mkdir(parents=True, exist_ok=True)
@@ -72,8 +75,9 @@ def queue(district: District, name: str, files: Mapping[str, bytes]) -> Epoch:
 
 
 def process(district: District) -> None:
-    """What a worker does when it is nudged."""
-    pipeline.process_district(district.pk)
+    """What workers do until none of its epochs can go on."""
+    while pipeline.process_turn(district.pk):
+        pass
 
 
 def night(district: District, name: str, files: Mapping[str, bytes]) -> Epoch:
@@ -85,13 +89,13 @@ def night(district: District, name: str, files: Mapping[str, bytes]) -> Epoch:
 
 
 def on_disk(district: District) -> dict[str, bytes]:
-    """Every file below the district's home, and those claimed, without the lines of a log that tell the time."""
+    """Every file below the district's home, and those claimed, without the lines that tell the time of a log."""
     found = {}
     for top in (home(district), settings.SFTP_ROOT / "claimed"):
         for place in sorted(top.rglob("*")):
             if place.is_file():
                 lines = place.read_bytes().split(b"\n")
-                kept = [line for line in lines if not line.startswith((b"Started:", b"Finished:"))]
+                kept = [line for line in lines if not line.startswith(TIMES)]
                 found[str(place.relative_to(settings.SFTP_ROOT))] = b"\n".join(kept)
     return found
 

@@ -7,6 +7,7 @@ The slowest inputs are measured again without instrumentation and printed; ``--k
 import argparse
 import importlib.util
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -54,8 +55,9 @@ def is_there() -> bool:
     return importlib.util.find_spec("atheris") is not None
 
 
-def fuzz(seconds: int) -> Outcome:
-    """Fuzz for so long, in a folder that goes away."""
+def fuzz(seconds: int, seed: int = 0) -> Outcome:
+    """Fuzz for so long, in a folder that goes away. The same `seed` goes the same way, as far as the time allows; 0
+    goes another way each time."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         for name in ("corpus", "slow", "broke"):
@@ -63,7 +65,7 @@ def fuzz(seconds: int) -> Outcome:
         for number, content in enumerate(corpus()):
             (work / "corpus" / str(number)).write_bytes(content)
         (work / "words").write_text("".join(f'"{_escaped(word)}"\n' for word in _WORDS), "ascii")
-        account = _run(work, seconds)
+        account = _run(work, seconds, seed)
         broke = [path.read_bytes() for path in (work / "broke").iterdir()]
         slow = [path.read_bytes() for path in (work / "slow").iterdir()]
     measured = sorted(((_cpu_seconds(content), content) for content in slow), reverse=True)
@@ -81,13 +83,17 @@ def corpus() -> Iterator[bytes]:
         yield path.read_bytes()
 
 
-def _run(work: Path, seconds: int) -> str:
+def _run(work: Path, seconds: int, seed: int) -> str:
+    # What a process says it took at most begins, on Linux, with what its parent took.
+    parents = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     options = (
+        f"-seed={seed}",
         f"-max_total_time={seconds}",
         f"-max_len={MOST_BYTES}",
         f"-dict={work / 'words'}",
         f"-artifact_prefix={work / 'broke'}/",
-        *("-timeout=20", "-rss_limit_mb=1024", "-print_final_stats=1"),
+        f"-rss_limit_mb={1024 + parents}",
+        *("-timeout=20", "-print_final_stats=1"),
     )
     command = [sys.executable, "-m", "tests.keys.fuzz_target", str(work), *options, str(work / "corpus")]
     done = subprocess.run(command, cwd=_REPOSITORY, capture_output=True, check=False)
@@ -115,9 +121,10 @@ def _escaped(word: str) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=0, help="go this way again; without it another each time")
     parser.add_argument("--keep", type=int, default=0, metavar="N", help="keep the N slowest inputs in data/fuzz")
     wanted = parser.parse_args()
-    outcome = fuzz(wanted.seconds)
+    outcome = fuzz(wanted.seconds, wanted.seed)
     print(f"{outcome.executions} executions, coverage {outcome.coverage}")
     for seconds, content in outcome.slowest[:5]:
         print(f"{seconds * 1000:7.2f} ms CPU  {len(content):6} bytes  {content[:60]!r}")

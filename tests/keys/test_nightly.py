@@ -27,6 +27,7 @@ from tests.factories import DistrictFactory, KeyFactory, MembershipFactory, Sign
 from tests.rows import everything
 
 from .samples import fingerprints, rsa_blob, text
+from .sweeping import nudged
 
 NIGHT = datetime(2026, 11, 23, 2, 40, tzinfo=UTC)
 # In New York, where these districts are, it is still the evening before.
@@ -135,7 +136,8 @@ def test_a_few_nights_that_were_missed_disable_it_all_the_same(account: SftpAcco
 def test_the_task_judges_and_brings_the_file_to_the_host(account: SftpAccount) -> None:
     good, broken = _key(account, "ed25519"), _key(account, "rsa3072")
     AccountKey.objects.filter(pk=broken.pk).update(blob=broken.blob[:-8])
-    tasks.judge()
+    with nudged():
+        tasks.judge()
     assert _on_host(account) == [good.fingerprint]
 
 
@@ -479,7 +481,8 @@ def test_when_its_time_has_come_the_old_key_is_taken_out_and_told(account: SftpA
 def test_the_task_retires_and_brings_the_file_to_the_host(account: SftpAccount) -> None:
     _, new = _replaced(account, days=1)
     _used(new)
-    tasks.retire()
+    with nudged():
+        tasks.retire()
     assert _on_host(account) == [new.fingerprint]
 
 

@@ -2,8 +2,8 @@
 
 import os
 import stat
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -15,17 +15,22 @@ from django.utils import timezone
 from accounts import services as district_services
 from accounts.core.roles import Role
 from accounts.models import District, OutboxMessage, RetiredUsername, SftpAccount, User
-from hosts.core.errors import HostDown
-from hosts.core.paths import Username
+from hosts.core.errors import HostDown, HostError, Refused
+from hosts.core.paths import HostPath, Username, key_file
+from hosts.files import FileRead, temporary_for
 from hosts.local import LocalFiles
-from keys import bringing, propagation, services
+from hosts.models import Host as HostRow
+from keys import bringing, propagation, services, tasks
 from keys.models import AccountKey, HostRun, KeyFile, KeySet, PropagationRun
+from keys.retrying import retry_now
 from keys.selectors import due
 from keys.sets import By
+from keys.telling import Roster
 from portal.management.commands.up import Command
 from tests.factories import DistrictFactory, KeyFactory, StaffFactory
 
 from .samples import fingerprints, text
+from .sweeping import sweep
 
 HEADER = b"# managed by SFTP Portal | set "
 
@@ -137,7 +142,7 @@ def test_a_failure_is_told_and_tried_again_ever_later(account: SftpAccount) -> N
         _is_due_now(account)
     assert pauses[0] < timedelta(seconds=16)
     assert pauses[3] > 4 * pauses[0]
-    assert max(pauses) <= timedelta(hours=1)
+    assert max(pauses) <= timedelta(minutes=5)
     failure = PropagationRun.objects.first().failures.get()
     assert (failure.account, failure.code) == (account, "already-there")
 
@@ -166,7 +171,7 @@ def test_what_the_host_does_not_keep_is_not_called_done(account: SftpAccount, mo
 def test_one_account_that_fails_keeps_no_other_waiting(account: SftpAccount) -> None:
     other = DistrictFactory(domain="zz.k12.oh.us").sftp_account
     _on_host("x").parent.mkdir()
-    _on_host(account.username).mkdir()
+    (_on_host(account.username) / "something").mkdir(parents=True)
     propagation.run_hourly()
     run = PropagationRun.objects.get()
     assert (run.state, run.total, run.written, run.failed, run.looked_at) == ("done", 2, 1, 1, 2)
@@ -207,6 +212,84 @@ def test_a_fault_in_the_middle_of_many_is_told_of_all_of_them_and_ends_the_run(
     assert (_file(account).state, _file(account).code) == ("failed", "unexpected")
     run = PropagationRun.objects.get()
     assert (run.state, run.failed) == ("done", 1)
+
+
+def _overflow(*_: object, **__: object) -> None:
+    raise OverflowError("a secret number")
+
+
+@pytest.mark.parametrize("step", ["key_place", "_leave_between_runs"])
+def test_a_fault_before_a_saved_key_is_brought_is_told_and_tried_again(
+    account: SftpAccount, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, step: str
+) -> None:
+    _save(account, text("ed25519"))
+    with monkeypatch.context() as patched:
+        patched.setattr(propagation, step, _overflow)
+        propagation.push_saved(account.pk)
+    file = _file(account)
+    assert (file.state, file.code, file.tries) == ("failed", "unexpected", 1)
+    assert "OverflowError" in file.reason
+    assert "secret" not in file.reason
+    assert file.next_try > timezone.now()
+    assert PropagationRun.objects.get().failures.get().code == "unexpected"
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [OverflowError]
+    _is_due_now(account)
+    KeyFile.objects.update(wanted=timezone.now() - timedelta(minutes=1))
+    sweep()
+    assert _file(account).state == "on_host"
+
+
+@pytest.mark.parametrize("step", ["look", "_sweep"])
+def test_a_fault_in_a_run_s_part_ends_it_and_is_told_to_what_waits(
+    account: SftpAccount, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, step: str
+) -> None:
+    _save(account, text("ed25519"))
+    with monkeypatch.context() as patched:
+        patched.setattr(propagation._Part, step, _overflow)
+        propagation.run_hourly()
+    run = PropagationRun.objects.get()
+    part = run.hosts.get()
+    assert (run.state, part.state, part.code) == ("done", "failed", "unexpected")
+    assert "secret" not in part.reason
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [OverflowError]
+    # What was brought before the fault is told as brought.
+    told = ("failed", "unexpected", 1, 0) if step == "look" else ("on_host", "", 0, 1)
+    assert (_file(account).state, _file(account).code, part.failed, part.written) == told
+    assert propagation.runs_left() == []
+    propagation.run_hourly()
+    assert _file(account).state == "on_host"
+
+
+def test_what_was_brought_before_a_fault_is_not_told_as_failed(
+    account: SftpAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _save(account, text("ed25519"))
+    monkeypatch.setattr(Roster, "settle", _overflow)
+    run = propagation.push_by_command(account)
+    assert run is not None
+    assert (_file(account).state, run.written, run.failed) == ("on_host", 1, 0)
+
+
+def test_what_another_worker_has_brought_meanwhile_is_not_told_as_failed(
+    account: SftpAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _save(account, text("ed25519"))
+
+    @contextmanager
+    def connected(host: object) -> Iterator[LocalFiles]:
+        KeyFile.objects.update(state="on_host")
+        raise HostDown("The line broke.")
+        yield
+
+    monkeypatch.setattr(propagation, "connected", connected)
+    propagation.push_one(account.pk)
+    assert (_file(account).state, _file(account).code) == ("on_host", "")
+
+
+def test_nobody_on_the_embedded_host_waits_for_a_helper(account: SftpAccount) -> None:
+    """There is none: what is saved there must not wait behind another's."""
+    _save(account, text("ed25519"))
+    assert bringing.by_haste([_file(account).pk]) == ([_file(account).pk], [])
 
 
 def _faulty_for(name: str) -> Callable[..., None]:
@@ -385,6 +468,26 @@ def test_what_another_worker_holds_is_left_to_it(account: SftpAccount) -> None:
     assert _on_host(account.username).exists()
 
 
+def test_a_nudge_that_meets_another_worker_is_sent_again_a_moment_later_and_not_for_ever(
+    account: SftpAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[tuple[int, int, int]] = []
+
+    def send(_: object, account_pk: int, tries: int, *, countdown: int) -> None:
+        sent.append((account_pk, tries, countdown))
+
+    monkeypatch.setattr(tasks, "nudge", send)
+    KeyFile.objects.update(lease_token="another", lease_until=timezone.now() + timedelta(minutes=1))
+    tasks.propagate_account(account.pk)
+    assert sent == [(account.pk, 1, tasks.BUSY_SECONDS)]
+    tasks.propagate_account(account.pk, tasks.BUSY_TRIES)
+    KeyFile.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    tasks.propagate_account(account.pk, 1)
+    tasks.propagate_account(account.pk, 1)  # nothing waits any more
+    assert len(sent) == 1
+    assert _on_host(account.username).exists()
+
+
 def test_a_worker_that_wakes_up_late_does_not_leave_the_older_set_on_the_host(
     account: SftpAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -402,9 +505,137 @@ def test_a_worker_that_wakes_up_late_does_not_leave_the_older_set_on_the_host(
     _use(monkeypatch, Host(other))
     propagation.push_one(account.pk)
     KeyFile.objects.update(wanted=timezone.now() - timedelta(hours=1))
-    propagation.sweep()
+    sweep()
     assert len(fingerprints(_on_host(account.username).read_bytes())) == 1
     assert _file(account).state == "on_host"
+
+
+class StoodStill(LocalFiles):
+    """The host, which stood still before the last request of a write: the file is there whole, the rename is not done.
+
+    `late` are those renames, for the moment when it goes on.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(settings.SFTP_ROOT)
+        self._error = error
+        self.late: list[Callable[[], None]] = []
+
+    def write(self, path: HostPath, content: bytes) -> None:
+        place = settings.SFTP_ROOT.joinpath(*path.parts)
+        begun = place.parent / (temporary_for(path.name.encode()).decode() + "the first session")
+        begun.write_bytes(content)
+        self.late.append(lambda: begun.rename(place))
+        raise self._error
+
+
+def _broken_off(monkeypatch: pytest.MonkeyPatch, account: SftpAccount) -> StoodStill:
+    """A session of which nobody waits for the end has an older set of this account under way."""
+    first = StoodStill(HostDown("The host did not answer in time."))
+    with monkeypatch.context() as still:
+        _use(still, first)
+        propagation.push_one(account.pk)
+    assert (_file(account).state, _file(account).code) == ("failed", "host-down")
+    return first
+
+
+def test_what_a_host_that_stood_still_does_late_puts_no_older_set_over_a_newer(
+    account: SftpAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    propagation.push_one(account.pk)
+    _save(account, text("ed25519"))
+    first = _broken_off(monkeypatch, account)
+    _save(account, text("rsa3072"))
+    # Somebody else reaches the host in between.
+    HostRow.objects.update(tries=0, next_try=None, reason="")
+    propagation.push_one(account.pk)
+    assert _file(account).state == "on_host"
+    right = _on_host(account.username).read_bytes()
+    with pytest.raises(FileNotFoundError):
+        first.late[0]()
+    assert _on_host(account.username).read_bytes() == right
+    assert fingerprints(right) == list(account.keys.values_list("fingerprint", flat=True))
+
+
+def test_what_was_done_late_before_the_next_try_is_no_drift(
+    account: SftpAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    propagation.push_one(account.pk)
+    _save(account, text("ed25519"))
+    first = _broken_off(monkeypatch, account)
+    _save(account, text("rsa3072"))
+    HostRow.objects.update(tries=0, next_try=None, reason="")
+    first.late[0]()
+    propagation.push_one(account.pk)
+    assert (_file(account).state, PropagationRun.objects.latest("pk").drifted) == ("on_host", 0)
+    assert not OutboxMessage.objects.filter(kind="key-found").exists()
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, SystemExit])
+def test_a_worker_that_is_stopped_in_mid_push_leaves_word_of_what_may_come_late(
+    account: SftpAccount, monkeypatch: pytest.MonkeyPatch, ending: type[BaseException]
+) -> None:
+    _save(account, text("ed25519"))
+    first = StoodStill(ending())
+    with monkeypatch.context() as still:
+        _use(still, first)
+        with pytest.raises(ending):
+            propagation.push_one(account.pk)
+    propagation.push_one(account.pk)
+    assert _file(account).state == "on_host"
+    with pytest.raises(FileNotFoundError):
+        first.late[0]()
+
+
+def test_what_a_killed_worker_had_under_way_is_called_off_by_who_takes_over(
+    account: SftpAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _save(account, text("ed25519"))
+    first = _broken_off(monkeypatch, account)
+    a_while_ago = timezone.now() - timedelta(seconds=1)
+    KeyFile.objects.update(lease_token="a" * 32, lease_until=a_while_ago, next_try=a_while_ago, tries=0)
+    HostRow.objects.update(tries=0, next_try=None, reason="")
+    propagation.push_one(account.pk)
+    assert (_file(account).state, _file(account).lease_token) == ("on_host", "")
+    with pytest.raises(FileNotFoundError):
+        first.late[0]()
+
+
+def test_what_a_living_session_has_under_way_beside_is_left_to_it(
+    account: SftpAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside = DistrictFactory(domain="beside.k12.oh.us").sftp_account
+    _save(account, text("ed25519"))
+    _broken_off(monkeypatch, account)
+    living = StoodStill(HostDown("not yet"))
+    with suppress(HostDown):
+        living.write(key_file(Username(beside.username)), b"of a session that goes on")
+    HostRow.objects.update(tries=0, next_try=None, reason="")
+    _is_due_now(account)
+    propagation.push_one(account.pk)
+    living.late[0]()
+    assert _on_host(beside.username).read_bytes() == b"of a session that goes on"
+
+
+def test_what_cannot_be_called_off_is_not_called_done(account: SftpAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    _save(account, text("ed25519"))
+    first = _broken_off(monkeypatch, account)
+    HostRow.objects.update(tries=0, next_try=None, reason="")
+    for _ in range(2):
+        with monkeypatch.context() as refusing:
+            refusing.setattr(LocalFiles, "call_off", _refused)
+            _is_due_now(account)
+            propagation.push_one(account.pk)
+        assert (_file(account).state, _file(account).code) == ("failed", "refused")
+    _is_due_now(account)
+    propagation.push_one(account.pk)
+    assert _file(account).state == "on_host"
+    with pytest.raises(FileNotFoundError):
+        first.late[0]()
+
+
+def _refused(*args: object) -> None:
+    raise Refused.at("keys")
 
 
 def test_what_is_saved_while_a_run_walks_waits_for_its_own_push(
@@ -434,7 +665,7 @@ def test_a_run_that_was_asked_for_is_done_once(account: SftpAccount) -> None:
     propagation.run_do(run.pk)
     finished = PropagationRun.objects.get().finished
     propagation.run_do(run.pk)
-    propagation.sweep()
+    sweep()
     assert PropagationRun.objects.get(cause="now").finished == finished
 
 
@@ -447,7 +678,7 @@ def test_a_run_whose_worker_was_killed_is_finished_once_by_the_sweep(
 ) -> None:
     DistrictFactory(domain="zz.k12.oh.us")
     _on_host("x").parent.mkdir()
-    _on_host(account.username).mkdir()
+    (_on_host(account.username) / "something").mkdir(parents=True)
     run = services.run_want(PropagationRun.Cause.NOW, actor=User.objects.first())
 
     def kill() -> None:
@@ -459,7 +690,7 @@ def test_a_run_whose_worker_was_killed_is_finished_once_by_the_sweep(
             propagation.run_do(run.pk)
     run.refresh_from_db()
     assert (run.state, run.total) == ("running", 2)
-    propagation.sweep()
+    sweep()
     run.refresh_from_db()
     assert (run.state, run.looked_at, run.failed, run.failures.count()) == ("done", 2, 1, 1)
 
@@ -476,10 +707,10 @@ def test_a_run_that_another_took_over_is_left_to_it(account: SftpAccount, monkey
 
 def test_the_sweep_finds_what_a_lost_message_left_and_leaves_the_fresh(account: SftpAccount) -> None:
     _save(account, text("ed25519"))
-    propagation.sweep()
+    sweep()
     assert _file(account).state == "waiting"
     KeyFile.objects.update(wanted=timezone.now() - timedelta(seconds=settings.SWEEP_SECONDS + 1))
-    propagation.sweep()
+    sweep()
     assert _file(account).state == "on_host"
 
 
@@ -496,12 +727,12 @@ def test_nobody_else_can_read_what_is_on_the_host(account: SftpAccount) -> None:
 
 
 def test_a_run_that_did_not_come_for_an_hour_is_done_by_the_sweep(account: SftpAccount) -> None:
-    propagation.sweep()
+    sweep()
     assert not PropagationRun.objects.filter(cause="hourly").exists()
     KeyFile.objects.update(wanted=timezone.now() - timedelta(hours=1, minutes=3))
-    propagation.sweep()
+    sweep()
     assert [run.state for run in PropagationRun.objects.filter(cause="hourly")] == ["done"]
-    propagation.sweep()
+    sweep()
     assert PropagationRun.objects.filter(cause="hourly").count() == 1
 
 
@@ -585,7 +816,7 @@ def test_each_start_of_the_portal_asks_every_host_so_a_restored_database_shows_a
         Command()._prepare(2222)
     run = PropagationRun.objects.get(cause="start")
     assert (run.state, run.asked_by) == ("waiting", None)
-    propagation.sweep()
+    sweep()
     assert _on_host(account.username).read_bytes() == newer
     assert (_file(account).state, _file(account).code) == ("failed", "newer-on-host")
     run.refresh_from_db()
@@ -687,3 +918,31 @@ def test_a_worker_killed_between_writing_and_noting_is_no_restore(account: SftpA
     _save(account, text("rsa3072"))
     propagation.push_one(account.pk)
     assert _file(account).state == "on_host"
+
+
+class Mute(LocalFiles):
+    """A host that is gone before anything was asked of it but to read."""
+
+    def read_many(self, paths: Iterable[HostPath], limit: int) -> Iterator[tuple[HostPath, FileRead | HostError]]:
+        for path in paths:
+            yield path, HostDown("The host did not answer in time.")
+
+
+def test_what_was_only_read_cannot_come_late(account: SftpAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    _save(account, text("ed25519"))
+    with monkeypatch.context() as mute:
+        _use(mute, Mute(settings.SFTP_ROOT))
+        propagation.push_one(account.pk)
+    assert (_file(account).code, _file(account).lease_token) == ("host-down", "")
+
+
+def test_a_file_that_is_just_being_tried_is_not_touched_when_its_host_is_to_be_tried_again(
+    account: SftpAccount,
+) -> None:
+    later = timezone.now() + timedelta(minutes=5)
+    KeyFile.objects.update(state="failed", code="host-down", next_try=later, lease_token="x", lease_until=later)
+    retry_now(HostRow.objects.get())
+    assert _file(account).next_try == later
+    KeyFile.objects.update(lease_token="", lease_until=None)
+    retry_now(HostRow.objects.get())
+    assert _file(account).next_try < later

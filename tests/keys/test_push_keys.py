@@ -99,14 +99,14 @@ def test_one_account_is_brought_alone(account: SftpAccount, other: SftpAccount) 
 
 def test_what_failed_is_told_and_the_exit_status_is_1(account: SftpAccount, other: SftpAccount) -> None:
     _on_host("x").parent.mkdir()
-    _on_host(account.username).mkdir()
+    (_on_host(account.username) / "something").mkdir(parents=True)
     out = StringIO()
     with pytest.raises(SystemExit) as ended:
         call_command("push_keys", "--json", stdout=out)
     assert ended.value.code == 1
     part, failure = [json.loads(line) for line in out.getvalue().splitlines()]
     assert (part["failed"], part["written"]) == (1, 1)
-    assert (failure["account"], failure["code"]) == (account.username, "not-safe")
+    assert (failure["account"], failure["code"]) == (account.username, "directory-there")
 
 
 def test_only_the_named_host_is_gone_to(account: SftpAccount, other: SftpAccount) -> None:
@@ -125,3 +125,44 @@ def test_only_the_named_host_is_gone_to(account: SftpAccount, other: SftpAccount
 def test_what_does_not_exist_is_said(account: SftpAccount, words: tuple[str, ...], says: str) -> None:
     with pytest.raises(CommandError, match=says):
         call_command("push_keys", *words)
+
+
+def test_a_preview_tells_a_cut_off_newline_strangers_and_what_is_no_key_file(account: SftpAccount) -> None:
+    _save(account, "ed25519")
+    call_command("push_keys", stdout=StringIO())
+    path = _on_host(account.username)
+    path.write_bytes(path.read_bytes().removesuffix(b"\n"))
+    path.chmod(0o044)
+    _on_host("nobody.k12.oh.us").write_text(f"{text('rsa3072')}\n")
+    _on_host("Foo Bar").write_text("x")
+    differing, *ahead = _told("--preview")
+    assert (differing["account"], differing["state"]) == (account.username, "differs")
+    assert "\\ No newline at end of file" in differing["diff"]
+    assert {(one["state"], one["name"]) for one in ahead} == {
+        ("stranger", "nobody.k12.oh.us"),
+        ("unsound", account.username),
+        ("left", "Foo Bar"),
+    }
+    assert _on_host("nobody.k12.oh.us").exists()
+
+
+def test_a_preview_tells_that_a_run_would_stop(account: SftpAccount, other: SftpAccount) -> None:
+    _save(account, "ed25519")
+    call_command("push_keys", stdout=StringIO())
+    _on_host("nobody.k12.oh.us").write_text("".join(f"{text(name)}\n" for name in ("rsa3072", "ed25519", "ecdsa256")))
+    out = StringIO()
+    with pytest.raises(SystemExit):
+        call_command("push_keys", "--preview", "--json", stdout=out)
+    last = json.loads(out.getvalue().splitlines()[-1])
+    assert (last["state"], last["unasked"]) == ("would-stop", "3")
+
+
+def test_a_preview_of_a_dead_host_is_json_too(account: SftpAccount, settings: Any) -> None:
+    settings.SFTP_ROOT = settings.SFTP_ROOT / "gone"
+    Host.objects.update(kind=Host.Kind.OPENSSH, address="127.0.0.1", port=1, client_key_sealed="x", state="ready")
+    out = StringIO()
+    with pytest.raises(SystemExit):
+        call_command("push_keys", "--preview", "--json", stdout=out)
+    assert [(one["state"], one["code"]) for one in map(json.loads, out.getvalue().splitlines())] == [
+        ("failed", "host-down")
+    ]

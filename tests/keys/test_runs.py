@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,15 +13,23 @@ from django.utils import timezone
 
 from accounts.core.roles import Role
 from accounts.models import OutboxMessage, SftpAccount, User
-from hosts.core.errors import HostDown, HostKeyChanged
+from hosts import provision
+from hosts.connect import host_answered
+from hosts.core.errors import HostDown, HostKeyChanged, HostStopped
+from hosts.helper import HelperRefused
 from hosts.local import LocalFiles
 from hosts.models import Host
-from keys import propagation, services
+from keys import bringing, propagation, services
+from keys.core.drift import Known
 from keys.models import AccountKey, FoundLine, HostRun, KeyFile, KeySet, PropagationRun
+from keys.retrying import FIRST_PAUSE, MOST_TRIES, fail_noted, pause_after
+from keys.selectors import is_overdue
 from keys.sets import By
+from keys.wanted import wanted
 from tests.factories import DistrictFactory, HostFactory, StaffFactory
 
 from .samples import many_lines, text, words
+from .sweeping import sweep
 
 
 class Watched(LocalFiles):
@@ -38,6 +47,7 @@ class Watched(LocalFiles):
     def write(self, path, content):  # type: ignore[no-untyped-def]
         self.written_names.append(path.name)
         super().write(path, content)
+        settings.SFTP_ROOT.joinpath(*path.parts).chmod(0o640)  # as on a machine of its own
 
 
 @pytest.fixture
@@ -183,10 +193,105 @@ def test_a_stranger_s_file_goes_and_its_lines_are_kept(account: SftpAccount) -> 
 
 def test_a_temporary_of_a_push_under_way_is_no_stranger(account: SftpAccount) -> None:
     _settled(account)
+    other = DistrictFactory(domain="zz.k12.oh.us").sftp_account
+    KeyFile.objects.filter(account=other).update(lease_until=timezone.now() + timedelta(seconds=30))
     temporary = _on_host(".portal-tmp-0123456789abcdef")
     temporary.write_bytes(b"half")
     _run()
     assert temporary.exists()
+
+
+def test_a_fresh_temporary_of_a_push_that_is_over_goes_with_the_next_run(account: SftpAccount) -> None:
+    _settled(account)
+    temporary = _on_host(".portal-tmp-0123456789abcdef")
+    temporary.write_bytes(b"half")
+    assert (_run().state, temporary.exists()) == ("done", False)
+
+
+def test_an_old_temporary_goes_even_while_others_push(account: SftpAccount) -> None:
+    _settled(account)
+    KeyFile.objects.update(lease_until=timezone.now() + timedelta(seconds=30))
+    temporary = _on_host(".portal-tmp-0123456789abcdef")
+    temporary.write_bytes(b"half")
+    long_ago = timezone.now().timestamp() - 6 * 60
+    os.utime(temporary, (long_ago, long_ago))
+    assert (_run().state, temporary.exists()) == ("done", False)
+
+
+def _make_link(path: Path) -> None:
+    path.symlink_to("/etc/passwd")
+
+
+@pytest.mark.parametrize("put", [_make_link, Path.mkdir, os.mkfifo], ids=["a link", "an empty directory", "a FIFO"])
+@pytest.mark.parametrize("is_run", [True, False], ids=["run", "save"])
+def test_what_is_no_file_in_a_key_file_s_place_is_replaced(
+    account: SftpAccount, put: Callable[[Path], None], is_run: bool
+) -> None:
+    _save(account, "ed25519")
+    _settled(account)
+    path = _on_host(account.username)
+    path.unlink()
+    put(path)
+    if is_run:
+        part = _run()
+        assert (part.state, part.drifted, part.written, part.failed) == ("done", 1, 1, 0)
+    else:
+        _save(account, "rsa3072")
+        propagation.push_one(account.pk)
+    assert path.is_file()
+    assert not path.is_symlink()
+    assert _keys_on_host(account) == 1
+    assert _file(account).state == "on_host"
+
+
+def test_a_directory_with_something_in_it_is_told_and_left(account: SftpAccount) -> None:
+    _settled(account)
+    path = _on_host(account.username)
+    path.unlink()
+    (path / "something").mkdir(parents=True)
+    part = _run()
+    assert (part.failed, part.run.failures.get().code) == (1, "directory-there")
+    assert (path / "something").exists()
+
+
+def test_a_file_that_lost_its_mode_is_put_there_anew(account: SftpAccount, watched: Watched) -> None:
+    _save(account, "ed25519")
+    _settled(account)
+    path = _on_host(account.username)
+    path.chmod(0)
+    watched.written_names.clear()
+    part = _run()
+    assert (part.drifted, part.written, watched.written_names) == (1, 1, [account.username])
+    assert path.stat().st_mode & 0o400
+    part = _run()
+    assert (part.drifted, part.written, part.unchanged) == (0, 0, 1)
+
+
+def test_what_is_no_key_file_stays_and_is_told_in_the_run(account: SftpAccount) -> None:
+    _settled(account)
+    _on_host("Foo Bar").write_text("x")
+    _on_host("strangelink").symlink_to("/etc/passwd")
+    _on_host("strange.directory").mkdir()
+    part = _run()
+    assert (part.state, part.code) == ("done", "no-key-file")
+    assert all(name in part.reason for name in ("Foo Bar", "strangelink", "strange.directory"))
+    assert _on_host("strangelink").is_symlink()
+
+
+def test_a_stranger_whose_name_an_account_takes_meanwhile_is_not_removed(
+    account: SftpAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _settled(account)
+    _on_host("zz.k12.oh.us").write_text(f"{text('ed25519')}\n")
+    looked = propagation._Part.look_at_strangers
+
+    def opened_meanwhile(part, files, plan):  # type: ignore[no-untyped-def]
+        looked(part, files, plan)
+        DistrictFactory(domain="zz.k12.oh.us")
+
+    monkeypatch.setattr(propagation._Part, "look_at_strangers", opened_meanwhile)
+    _run()
+    assert _on_host("zz.k12.oh.us").exists()
 
 
 # --- When a run stops --------------------------------------------------------------------------------------------
@@ -212,6 +317,57 @@ def many(db: None) -> list[SftpAccount]:
     settings.SFTP_ROOT.mkdir(parents=True)
     StaffFactory(email="olga@vendor.example", staff_role=Role.OPS)
     return _many(4)
+
+
+def _brought_meanwhile(monkeypatch: pytest.MonkeyPatch, accounts: list[SftpAccount]) -> None:
+    """The nudges of these accounts' saves are worked off just when a look has read what stood on the host before."""
+    plain, left = propagation.read_ours, list(accounts)
+
+    def racing(*args: object) -> object:
+        found = list(plain(*args))
+        while left:
+            propagation.push_one(left.pop().pk)
+        return iter(found)
+
+    monkeypatch.setattr(propagation, "read_ours", racing)
+
+
+def test_what_people_asked_for_and_another_worker_brings_meanwhile_stops_no_run(
+    many: list[SftpAccount], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for account in many:
+        _save(account)
+    _brought_meanwhile(monkeypatch, many)
+    part = _run()
+    assert (part.state, part.unasked, part.held) == ("done", 0, 0)
+    assert all(_keys_on_host(account) == 0 for account in many)
+    assert not OutboxMessage.objects.filter(kind="keys-run-stopped").exists()
+
+
+def test_what_another_worker_brings_meanwhile_takes_no_leave_from_a_sweep(
+    many: list[SftpAccount], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for account in many:
+        _save(account)
+    _brought_meanwhile(monkeypatch, many)
+    assert not propagation._is_too_much(LocalFiles(settings.SFTP_ROOT), [account.key_file.pk for account in many])
+
+
+def test_of_a_long_history_only_what_came_after_the_known_set_was_asked_for(many: list[SftpAccount]) -> None:
+    first, second = many[:2]
+    for account in (first, second):
+        KeySet.objects.bulk_create(
+            KeySet(account=account, version=version, cause="saved", removed=[{"fingerprint": f"SHA256:{version}"}])
+            for version in range(10, 20)
+        )
+    versions = {first.pk: 12, second.pk: 18}
+    files = list(wanted(KeyFile.objects.filter(account__in=many[:3])))
+    asked = bringing.asked_since(
+        replace(one, known=Known(versions.get(one.account_pk, one.known.version))) for one in files
+    )
+    told = {pk: sorted(one.fingerprints) for pk, one in asked.items()}
+    assert told == {first.pk: [f"SHA256:{version}" for version in range(13, 20)], second.pk: ["SHA256:19"]}
+    assert bringing.asked_since([]) == {}
 
 
 def test_a_run_that_would_remove_what_nobody_asked_to_remove_stops_and_asks(many: list[SftpAccount]) -> None:
@@ -240,9 +396,23 @@ def test_neither_the_sweep_nor_a_save_gets_past_a_stopped_run(many: list[SftpAcc
     AccountKey.objects.filter(account__in=many[:3]).delete()
     _run()
     KeyFile.objects.update(wanted=timezone.now() - timedelta(minutes=30))
-    propagation.sweep()
+    sweep()
     _save(many[0], "ed25519")
     propagation.push_one(many[0].pk)
+    assert all(_keys_on_host(account) == 2 for account in many)
+
+
+def test_the_sweep_takes_no_more_than_a_run_from_all_it_brings(many: list[SftpAccount]) -> None:
+    """One lost row and one new key each: few an account, many together."""
+    for number, account in enumerate(many):
+        account.keys.first().delete()
+        version = _file(account).version
+        lines = [*(f"{key.algorithm} {key.blob}" for key in account.keys.all()), many_lines(20 + number)[-1]]
+        services.keys_save(account, "\n".join(lines), seen_version=version, by=By(None))
+    KeyFile.objects.update(wanted=timezone.now() - timedelta(minutes=30))
+    sweep()
+    run = PropagationRun.objects.get(cause="sweep")
+    assert (run.held, run.removed, run.written) == (4, 0, 0)
     assert all(_keys_on_host(account) == 2 for account in many)
 
 
@@ -358,6 +528,67 @@ def test_a_dead_host_is_left_alone_between_runs_ever_longer_and_a_run_tries_it(
     assert host.last_ok is not None
 
 
+def test_what_is_saved_or_commanded_is_tried_though_the_host_was_away(
+    two: tuple[SftpAccount, SftpAccount], away: Callable[[Exception | None], None]
+) -> None:
+    _, there = two
+    away(HostDown("The host cannot be reached."))
+    for _ in range(4):
+        _each_run()
+    away(None)
+    Host.objects.filter(name="away").update(next_try=timezone.now() + timedelta(seconds=90))  # tried 30 s ago
+    _save(there, "ed25519")
+    propagation.push_one(there.pk)
+    assert _file(there).state == "on_host"
+    Host.objects.filter(name="away").update(next_try=timezone.now() + timedelta(seconds=120), tries=4)
+    assert propagation.push_by_command(SftpAccount.objects.get(pk=there.pk)).failed == 0
+
+
+def test_no_pause_is_longer_than_five_minutes(
+    two: tuple[SftpAccount, SftpAccount], away: Callable[[Exception | None], None]
+) -> None:
+    away(HostDown("The host cannot be reached."))
+    Host.objects.filter(name="away").update(tries=9)
+    _each_run()
+    assert Host.objects.get(name="away").next_try <= timezone.now() + timedelta(minutes=5)
+
+
+def test_a_host_that_answers_anybody_is_waited_for_no_longer(
+    two: tuple[SftpAccount, SftpAccount], away: Callable[[Exception | None], None]
+) -> None:
+    _, there = two
+    away(HostDown("The host cannot be reached."))
+    _each_run()
+    host = Host.objects.get(name="away")
+    host_answered(host)
+    host.refresh_from_db()
+    assert (host.tries, host.next_try, host.reason) == (0, None, "")
+    assert _file(there).next_try <= timezone.now()
+    away(None)
+    KeyFile.objects.update(wanted=timezone.now() - timedelta(minutes=1))
+    sweep()
+    assert _file(there).state == "on_host"
+
+
+def test_why_a_host_was_stopped_stays_as_it_was_told(
+    two: tuple[SftpAccount, SftpAccount], away: Callable[[Exception | None], None]
+) -> None:
+    Host.objects.filter(name="away").update(reason="It showed another key.")
+    for error in (HostKeyChanged("It was stopped. It showed another key."), HostStopped("It is stopped. It showed")):
+        away(error)
+        _each_run()
+        assert Host.objects.get(name="away").reason == "It showed another key."
+
+
+@pytest.mark.parametrize("cause", ["saved", "sweep", "command"])
+def test_only_a_run_over_all_accounts_keeps_the_hourly_promise(account: SftpAccount, cause: str) -> None:
+    KeyFile.objects.update(wanted=timezone.now() - timedelta(hours=3))
+    PropagationRun.objects.create(cause=cause)
+    assert is_overdue()
+    PropagationRun.objects.create(cause="start")
+    assert not is_overdue()
+
+
 def _each_run() -> None:
     propagation.run_hourly()
 
@@ -428,3 +659,108 @@ def test_an_adopted_key_is_judged_as_any_other(account: SftpAccount, dana: User)
         services.found_key_adopt(found, by=By(dana))
     found.refresh_from_db()
     assert found.state == "kept"
+
+
+# --- What a look from outside found
+
+
+@pytest.mark.parametrize(("code", "state"), [("bad-name", "on_host"), ("renamed", "failed")])
+def test_a_removed_key_goes_though_the_host_will_not_keep_the_account_in_its_list(
+    account: SftpAccount, watched: Watched, monkeypatch: pytest.MonkeyPatch, code: str, state: str
+) -> None:
+    """If it knows the account by another name, nobody signs in by that file, and the page does not say so."""
+    _save(account, "ed25519", "rsa3072")
+    propagation.push_one(account.pk)
+    Host.objects.update(kind=Host.Kind.OPENSSH)
+    KeyFile.objects.update(has_home=True)
+    refused = {account.username: HelperRefused(code, "It is not for us.")}
+    monkeypatch.setattr(provision, "accounts_tell", lambda *_: refused)
+    _save(account, "ed25519")
+    propagation.push_one(account.pk)
+    assert _keys_on_host(account) == 1
+    assert (_file(account).state, _file(account).code) == (state, code if state == "failed" else "")
+    propagation.push_account(account.pk)
+    assert _file(account).state == state
+
+
+@pytest.fixture
+def shut(account: SftpAccount, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> SftpAccount:
+    """An account with keys whose host will not have it any more."""
+    _save(account, "ed25519", "rsa3072")
+    propagation.push_one(account.pk)
+    Host.objects.update(kind=Host.Kind.OPENSSH)
+    refused = {account.username: HelperRefused("bad-name", "It is not for us.")}
+    monkeypatch.setattr(provision, "accounts_tell", lambda *_: refused)
+    return account
+
+
+def test_an_account_that_its_host_will_not_have_is_tried_ever_more_seldom(shut: SftpAccount) -> None:
+    _save(shut, "ed25519")
+    pauses = []
+    for _ in range(3):
+        KeyFile.objects.update(next_try=timezone.now())
+        propagation.push_one(shut.pk)
+        pauses.append((_file(shut).next_try - timezone.now()).total_seconds())
+    assert _keys_on_host(shut) == 1
+    assert [round(pause / 15) for pause in pauses] == [1, 2, 4]
+
+
+def test_a_worker_that_dies_before_it_says_why_leaves_no_account_told_as_brought(
+    shut: SftpAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _save(shut, "ed25519")
+    with monkeypatch.context() as patched:
+        patched.setattr(bringing, "fail_noted", _dies)
+        with pytest.raises(KeyboardInterrupt):
+            propagation.push_one(shut.pk)
+    assert _file(shut).state == "waiting"
+    assert KeySet.objects.filter(account=shut).latest("version").on_host is None
+
+
+def _dies(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_file_whose_row_was_lost_is_a_strangers(account: SftpAccount, watched: Watched) -> None:
+    _save(account, "ed25519")
+    propagation.push_one(account.pk)
+    account.key_file.delete()
+    assert _run().removed == 1
+    assert not _on_host(account.username).exists()
+    assert FoundLine.objects.get().username == account.username
+
+
+def test_many_pushes_that_fail_at_once_tell_of_one_try(account: SftpAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def connected(host: Host) -> Iterator[Watched]:
+        raise HostDown("The host did not answer in time.")
+        yield
+
+    monkeypatch.setattr(propagation, "connected", connected)
+    for host in [Host.objects.get() for _ in range(16)]:
+        with pytest.raises(HostDown), propagation._reached(host, at_once=True):
+            pass
+    host = Host.objects.get()
+    assert host.tries == 1
+    assert propagation._tried_lately(host)
+
+
+def test_files_that_fail_together_are_each_tried_again_after_a_pause_of_their_own(many: list[SftpAccount]) -> None:
+    for tries, account in enumerate(many):
+        KeyFile.objects.filter(account=account).update(tries=tries, state="failed" if tries else "waiting")
+    before = timezone.now()
+    fail_noted(KeyFile.objects.all(), "host-down", "It is away.")
+    for tries, account in enumerate(many):
+        file = _file(account)
+        assert (file.state, file.tries) == ("failed", tries + 1)
+        assert timedelta(0) <= file.next_try - before - pause_after(tries) < FIRST_PAUSE
+    fail_noted(KeyFile.objects.filter(tries=4), "unasked-removal", "", again=False)
+    assert (_file(many[3]).tries, _file(many[3]).next_try) == (5, None)
+    assert [pause_after(tries).seconds for tries in range(8)] == [15, 30, 60, 120, 240, 300, 300, 300]
+
+
+def test_the_tries_at_a_host_that_never_comes_back_are_counted_no_further_one_day(account: SftpAccount) -> None:
+    KeyFile.objects.filter(account=account).update(tries=MOST_TRIES - 1)
+    for _ in range(2):
+        fail_noted(KeyFile.objects.all(), "host-down", "It is away.")
+    assert _file(account).tries == MOST_TRIES

@@ -333,7 +333,7 @@ def test_what_is_declined_after_it_was_allowed_is_disabled_with_the_reason_and_a
     assert (made.cause, made.changed[0]["fingerprint"]) == ("disabled", key.fingerprint)
     mail = OutboxMessage.objects.filter(kind="shared-key-decided", to="dana@smithville.example").first()
     assert "The provider has gone." in mail.text
-    assert "its uploads stop now" in mail.text
+    assert "its uploads stop then" in mail.text
     assert oak.keys.get().disabled is None
     # Not by night either, and once more allowed it works as before.
     nightly.judge_all()
@@ -404,7 +404,10 @@ def test_staff_let_such_a_key_work_again(oak: SftpAccount, account: SftpAccount,
     key.refresh_from_db()
     assert (key.mark_code, key.mark_reason, key.disabled, key.disable_on, key.marked) == ("", "", None, None, None)
     assert len(_lines_of(oak)) == 1
-    assert "The key works again." in OutboxMessage.objects.get(kind="shared-key-decided").text
+    assert (
+        "The key works again as soon as the SFTP host has heard of it"
+        in OutboxMessage.objects.get(kind="shared-key-decided").text
+    )
     _state(oak, "closed")
     _state(oak, "active")
     assert oak.keys.get().disabled is None

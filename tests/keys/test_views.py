@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import AuditEntry, District, SftpAccount, User
+from accounts.services import district_state_set
 from keys.models import KeyFile, PropagationFailure, PropagationRun, SharedKeyRequest
 from keys.services import keys_save
 from keys.sets import By
@@ -520,7 +521,10 @@ def test_propagate_now_asks_for_one_run_however_often_it_is_pressed(ops: Client)
 @pytest.mark.parametrize("minutes", ["120", "0", "", "7", "x"])
 def test_a_schedule_that_breaks_the_promise_is_refused(ops: Client, minutes: str) -> None:
     before = everything()
-    assert ops.post(reverse("propagation_schedule"), {"minutes": minutes}).status_code == 422
+    answer = ops.post(reverse("propagation_schedule"), {"minutes": minutes})
+    assert answer.status_code == 422
+    wanted = "All accounts are gone through at least once an hour" if minutes else "Choose how often."
+    assert wanted in answer.content.decode()
     assert everything() == before
 
 
@@ -562,3 +566,52 @@ def test_the_databases_set_is_kept_with_a_reason_only(ops: Client, account: Sftp
     assert (file.found, file.state) == (None, "waiting")
     assert account.key_sets.first().reason == "No newer backup."
     assert ops.get(place).status_code == 404
+
+
+# What is known of the file that a suspended district's host should have -> what its pages say.
+ON_THE_WAY_OFF = {
+    "told": ("on_host", "Nobody can sign in: this district is suspended.", "Nobody can sign in over SFTP."),
+    "waiting": (
+        "waiting",
+        "This district is suspended. Its keys are being taken off the SFTP host.",
+        "may still work until it has heard of it",
+    ),
+    "failed": (
+        "failed",
+        "This district is suspended, but its keys may still work.",
+        "but may still work. It is away. We try again at",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ON_THE_WAY_OFF)
+def test_that_nobody_can_sign_in_is_said_when_the_host_has_heard_of_it(
+    browser: Client, page: str, account: SftpAccount, name: str
+) -> None:
+    state, sentence, at_home = ON_THE_WAY_OFF[name]
+    KeyFactory(account=account, line=text("ed25519"))
+    account.key_sets.update(on_host=timezone.now())
+    district_state_set(account.district, District.State.SUSPENDED, reason="x", actor=None)
+    next_try = timezone.now() if state == "failed" else None
+    KeyFile.objects.update(state=state, next_try=next_try, reason="It is away.", on_host_since=timezone.now())
+    if state == "on_host":
+        account.key_sets.update(on_host=timezone.now())
+    home = reverse("district_home", args=[account.district.slug])
+    for client in (browser, _support()):
+        shown = _text(client.get(page))
+        assert sentence in shown
+        assert ("Nobody can sign in" in shown) == (state == "on_host")
+        assert "On its way" not in shown
+        shown = _text(client.get(home))
+        assert at_home in shown
+        assert ("1 key, not on the SFTP host." in shown) == (state == "on_host")
+
+
+def _support() -> Client:
+    client = Client()
+    client.force_login(StaffFactory())
+    return fresh(client)
+
+
+def _text(answer: object) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", _html(answer)).split())

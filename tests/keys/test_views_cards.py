@@ -6,12 +6,14 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import District, SftpAccount
+from accounts.services import district_state_set
 from hosts.models import Host, SignIn
-from keys.models import AccountKey, KeyFile
+from keys.models import AccountKey, KeyFile, SharedKeyRequest
 from keys.selectors import next_hourly_run
-from keys.services import key_replace, keys_save, today_in
+from keys.services import key_replace, keys_save, shared_key_decide, today_in
 from keys.sets import By
 from keys.views.cards import Card, cards_of, expiry_told
+from tests.factories import StaffFactory
 
 from .samples import text
 
@@ -38,7 +40,7 @@ def _sign_in(key: AccountKey) -> None:
 
 def _on_host(account: SftpAccount) -> None:
     KeyFile.objects.filter(account=account).update(state="on_host", on_host_since=timezone.now())
-    account.key_sets.update(on_host=timezone.now())
+    account.key_sets.filter(on_host=None).update(on_host=timezone.now())
 
 
 def test_the_journey_goes_from_saved_to_the_last_login(account: SftpAccount, key: AccountKey) -> None:
@@ -134,6 +136,77 @@ def test_a_key_of_a_suspended_district_is_not_on_the_host(account: SftpAccount, 
     District.objects.update(state="suspended")
     account = SftpAccount.objects.get(pk=account.pk)
     assert _stops(_card(account))[1] == "not on the host: the district is suspended"
+
+
+def _host_down(account: SftpAccount) -> None:
+    KeyFile.objects.filter(account=account).update(state="failed", next_try=timezone.now(), reason="It is away.")
+
+
+def _state_set(account: SftpAccount, state: str) -> SftpAccount:
+    district_state_set(account.district, District.State(state), reason="x", actor=None)
+    return SftpAccount.objects.get(pk=account.pk)
+
+
+def _held_back(account: SftpAccount) -> SharedKeyRequest:
+    """Support declines a key that the district has."""
+    facts = {"account": account, "fingerprint": account.keys.get().fingerprint}
+    request = SharedKeyRequest.objects.create(**facts, state="allowed")
+    _decide(request, allow=False)
+    return request
+
+
+def _decide(request: SharedKeyRequest, *, allow: bool) -> None:
+    seen, confirmed = request.state, request.account.username
+    shared_key_decide(request, allow=allow, reason="x", actor=StaffFactory(), seen=seen, confirmed=confirmed)
+
+
+def test_a_suspended_districts_key_may_work_until_its_host_has_heard_of_it(
+    account: SftpAccount, key: AccountKey
+) -> None:
+    _on_host(account)
+    account = _state_set(account, "suspended")
+    assert _stops(_card(account))[1] == "may still work: taken off the host by"
+    _host_down(account)
+    assert _stops(_card(account))[1] == "may still work: not taken off the host yet, we try again"
+    _on_host(account)
+    assert _stops(_card(account))[1] == "not on the host: the district is suspended"
+
+
+def test_a_key_is_on_its_way_again_after_its_district_was_suspended(account: SftpAccount, key: AccountKey) -> None:
+    _on_host(account)
+    account = _state_set(account, "suspended")
+    _on_host(account)
+    account = _state_set(account, "active")
+    assert _stops(_card(account))[1] == "goes live by"
+    _host_down(account)
+    assert _stops(_card(account))[1] == "not on the host yet, we try again"
+    _on_host(account)
+    assert _stops(_card(account))[1] == "on the host since"
+
+
+def test_a_disabled_key_may_work_until_its_host_has_heard_of_it(account: SftpAccount, key: AccountKey) -> None:
+    _on_host(account)
+    _held_back(account)
+    _host_down(account)
+    assert _stops(_card(account))[1] == "may still work: not taken off the host yet, we try again"
+    assert _card(account).warnings[0].endswith("It may still work until the host has it.")
+    _on_host(account)
+    assert _stops(_card(account))[1] == "taken off the host"
+    assert _card(account).warnings[0].endswith("It is no longer on the host.")
+    # Whatever else is under way by then.
+    _host_down(account)
+    assert _stops(_card(account))[1] == "taken off the host"
+
+
+def test_a_key_that_works_again_is_on_its_way_first(account: SftpAccount, key: AccountKey) -> None:
+    _on_host(account)
+    request = _held_back(account)
+    _on_host(account)
+    _decide(request, allow=True)
+    _host_down(account)
+    assert _stops(_card(account))[1] == "not on the host yet, we try again"
+    _on_host(account)
+    assert _stops(_card(account))[1] == "on the host since"
 
 
 def test_a_row_that_is_no_longer_a_key_still_has_a_card(account: SftpAccount, key: AccountKey) -> None:

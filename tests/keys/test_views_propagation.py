@@ -11,9 +11,10 @@ from django.utils import timezone
 
 from accounts.models import AuditEntry, OutboxMessage, SftpAccount
 from hosts.models import Host
-from keys import propagation, services
+from keys import propagation, services, tasks
 from keys.models import AccountKey, FoundLine, HostRun, KeyFile, KeySet, PropagationRun
 from keys.sets import By
+from portal.schedules import schedules_sync
 from tests.factories import DistrictFactory, HostFactory, StaffFactory
 from tests.rows import everything
 from tests.signing_in import fresh
@@ -101,6 +102,87 @@ def test_a_host_that_is_away_alone_needs_nobody(ops: Client, account: SftpAccoun
     html = _html(ops, "propagation")
     assert _title(html) == "1 of 1 account is as it should be."
     assert "Does not answer." in html
+
+
+def test_what_is_known_of_a_host_that_failed_is_told_as_old(ops: Client, account: SftpAccount) -> None:
+    _saved(account, "ed25519")
+    _run()
+    PropagationRun.objects.update(asked=timezone.now() - timedelta(hours=3))
+    HostRun.objects.update(finished=timezone.now() - timedelta(hours=3))
+    last = PropagationRun.objects.create(cause="hourly", state="done", finished=timezone.now(), total=1, failed=1)
+    told = {"run": last, "host": account.host, "finished": timezone.now()}
+    part = HostRun.objects.create(**told, state="failed", code="sign-in-refused", reason="Not let in.")
+    html = _html(ops, "propagation")
+    assert _title(html) == "1 host could not be looked through by the last run."
+    words = _words(html)
+    assert f"{account.host.name} could not be looked through by the last run" in words
+    assert "the last whole look was 3 hours ago" in words
+    assert "As far as is known, 1 of 1 account is as it should be." in words
+    assert "Nobody needs to do anything." not in words
+    part.delete()
+    assert _title(_html(ops, "propagation")) == "1 of 1 account is as it should be."
+
+
+def test_the_last_run_over_all_accounts_is_no_sweep_and_no_command(ops: Client, account: SftpAccount) -> None:
+    run = _run()
+    for cause in ("sweep", "command", "saved"):
+        PropagationRun.objects.create(cause=cause, state="done", finished=timezone.now(), total=1)
+    shown = ops.get(reverse("propagation"))
+    assert shown.context["last_full"] == run
+    assert list(shown.context["runs"]) == [run]
+
+
+def test_saves_push_no_run_over_all_accounts_off_the_page(ops: Client, account: SftpAccount) -> None:
+    run = _run()
+    for number in range(60):
+        PropagationRun.objects.create(cause="saved", state="done", finished=timezone.now(), failed=number == 7)
+    assert f'id="run-{run.pk}"' in _html(ops, "propagation")
+    assert f'id="run-{run.pk}"' not in _html(ops, "propagation_runs")
+    place = reverse("propagation_runs")
+
+    def shown(address: str) -> set[int]:
+        return {int(pk) for pk in re.findall(r'id="run-(\d+)"', ops.get(address).content.decode())}
+
+    assert shown(f"{place}?over=all") == {run.pk}
+    assert shown(f"{place}?ended=trouble") == {PropagationRun.objects.get(failed=1).pk}
+    pages = [shown(f"{place}?over=some&page={page}") for page in (1, 2, 3)]
+    assert set.union(*pages) == {one.pk for one in PropagationRun.objects.exclude(pk=run.pk)}
+
+
+@pytest.mark.parametrize(("name", "told"), [("propagation_now", {}), ("propagation_schedule", {"minutes": "15"})])
+def test_an_old_sign_in_starts_no_run_and_changes_no_schedule(
+    account: SftpAccount, name: str, told: dict[str, str]
+) -> None:
+    schedules_sync()
+    client = Client()
+    client.force_login(StaffFactory(staff_role="ops"))
+    before = everything()
+    answer = client.post(reverse(name), told)
+    assert answer.url.startswith(reverse("account_reauthenticate"))
+    assert everything() == before
+
+
+def test_a_run_that_is_asked_for_joins_none_that_is_over_some_accounts_only(account: SftpAccount) -> None:
+    for cause in ("command", "sweep", "saved"):
+        PropagationRun.objects.create(cause=cause)
+    made = services.run_want(PropagationRun.Cause.NOW, actor=None)
+    assert made.cause == "now"
+    assert services.run_want(PropagationRun.Cause.START, actor=None) == made
+
+
+def test_a_run_leaves_each_host_to_a_task_of_its_own(account: SftpAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = DistrictFactory().sftp_account
+    other.host = HostFactory(name="upload-2")
+    other.save()
+    sent: list[tuple[str, tuple[int, ...]]] = []
+    monkeypatch.setattr(tasks, "nudge", lambda task, *args, **_: sent.append((task.name, args)))
+    run = PropagationRun.objects.create(cause="now")
+    tasks.propagate_run(run.pk)
+    assert sent == [("keys.propagate_part", (part.pk,)) for part in run.hosts.order_by("host__name")]
+    assert {part.state for part in run.hosts.all()} == {"waiting"}
+    for _, args in sent:
+        tasks.propagate_part(*args)
+    assert PropagationRun.objects.get(pk=run.pk).state == "done"
 
 
 def test_accounts_that_are_held_are_not_counted_as_failed(ops: Client, account: SftpAccount) -> None:

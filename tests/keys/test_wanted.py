@@ -1,5 +1,6 @@
 """What every account's file should hold: the same text as key by key, in a fixed number of queries."""
 
+from collections.abc import Callable
 from datetime import date
 
 import pytest
@@ -10,6 +11,7 @@ from accounts.models import District, SftpAccount
 from keys.core import authorized_keys
 from keys.core.drift import Known, Mark
 from keys.models import AccountKey, KeyFile, KeySet
+from keys.sets import PORTAL, set_make
 from keys.wanted import Wanted, wanted
 from tests.factories import DistrictFactory, KeyFactory
 
@@ -90,9 +92,27 @@ def test_accounts_do_not_mix_and_queries_do_not_grow(account: SftpAccount) -> No
         KeyFactory(account=each, line=text(NAMES[number]))
     with CaptureQueriesContext(connection) as counted:
         found = {one.account_pk: one.content for one in wanted(KeyFile.objects.all())}
-    assert len(counted) == 3
+    assert len(counted) == 1
     assert len(found) == 6
     for number, each in enumerate([account, *others[1:]]):
         assert text(NAMES[number]).split()[1].encode() in found[each.pk]
         assert found[each.pk].count(b"\n") == 2
     assert found[others[0].pk].count(b"\n") == 1
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_keys_saved_before_any_of_its_queries_come_with_the_number_of_their_set(account: SftpAccount, nth: int) -> None:
+    """Not the number of one set with the keys of another: that would be written, and noted as right."""
+    count = 0
+
+    def saving(execute: Callable[..., object], *asked: object) -> object:
+        nonlocal count
+        count += 1
+        if count == nth:
+            KeyFactory(account=account, line=text("ed25519"))
+            set_make(KeyFile.objects.get(account=account), KeySet.Cause.SAVED, PORTAL)
+        return execute(*asked)
+
+    with connection.execute_wrapper(saving):
+        one = _of(account)
+    assert (one.version, one.content.count(b"\n")) in {(1, 1), (2, 2)}

@@ -1,5 +1,6 @@
 """A vendor with four districts, the people around them, and one of everything a page can show."""
 
+import gzip
 from base64 import b64encode
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from accounts.models import District, OutboxMessage, SftpAccount, User
 from accounts.notices import message_queue
 from hosts.connect import fingerprint
 from hosts.models import Host
-from ingest.models import Epoch
+from ingest.models import BlackoutDays, Dataset, Epoch, FindingList, Judgement, LimitRaise, Record, Trial
 from keys.core.parse import parse_paste
 from keys.models import (
     AccountKey,
@@ -35,6 +36,8 @@ ADMINISTRATOR, VIEWER, STRANGER = "administrator", "viewer", "stranger"
 SUPPORT, OPS, SYSTEM = "support", "ops", "system"
 PEOPLE = (ADMINISTRATOR, VIEWER, STRANGER, SUPPORT, OPS, SYSTEM)
 STAFF = {SUPPORT: Role.SUPPORT, OPS: Role.OPS, SYSTEM: Role.SYSTEM_ADMINISTRATOR}
+LATER = {"first": "2090-01-01", "last": "2090-01-02", "reason": "A new school."}
+LATER_STILL = {"first": "2090-01-01", "last": "2090-01-02", "why": "Everybody is away."}
 STATES = ("active", "suspended", "closed")
 # A key that is only another district's, so that one pasted here is asked about.
 THEIR_KEY = "ecdsa256"
@@ -46,6 +49,9 @@ class Scene:
 
     districts: dict[str, District]
     epochs: dict[str, Epoch]
+    held: dict[str, Epoch]
+    trials: dict[str, Trial]
+    their_trial: Trial
     theirs: District
     their_epoch: Epoch
     keys: dict[str, AccountKey]
@@ -58,6 +64,8 @@ class Scene:
     stopped: HostRun
     new_host: Host
     stopped_host: Host
+    raised: LimitRaise
+    blackout: BlackoutDays
     people: dict[str, User]
     run: PropagationRun
     mail: OutboxMessage
@@ -72,6 +80,12 @@ class Scene:
         """What an address of ours is filled with: the district in that state, and what belongs to it."""
         slug, epoch = self.districts[state].slug, self.epochs[state].pk
         own = {
+            "epoch_decide": {"slug": slug, "pk": self.held[state].pk},
+            "epoch_judge": {"slug": slug, "pk": self.held[state].pk},
+            "epoch_answer": {"slug": slug, "pk": self.held[state].pk},
+            "guard_raise_end": {"slug": slug, "pk": self.raised.pk},
+            "blackouts_end": {"pk": self.blackout.pk},
+            "guard_blackout_end": {"slug": slug, "pk": self.blackout.pk},
             "outbox_message": {"pk": self.mail.pk},
             "propagation_run": {"pk": self.run.pk},
             "propagation_run_state": {"pk": self.run.pk},
@@ -86,6 +100,8 @@ class Scene:
         }
         if name == "host" or (name.startswith("host_") and name not in own):
             return {"pk": self.new_host.pk}
+        if name.startswith("trial"):
+            return {"slug": slug, "pk": self.trials[state].pk}
         if name.startswith("found_"):
             return {"slug": slug, "pk": self.found[state].pk}
         if name.startswith("key_lost_"):
@@ -115,6 +131,9 @@ def make_scene() -> Scene:
     return Scene(
         districts,
         {state: _epoch(district) for state, district in districts.items()},
+        {state: _held(district) for state, district in districts.items()},
+        {state: _trial(district) for state, district in districts.items()},
+        _trial(theirs),
         theirs,
         _epoch(theirs),
         keys,
@@ -127,6 +146,8 @@ def make_scene() -> Scene:
         _stopped(run),
         _new_host(),
         _stopped_host(),
+        LimitRaise.objects.create(district=districts["active"], what="removed", percent=30, **LATER),
+        BlackoutDays.objects.create(district=districts["active"], **LATER_STILL),
         people,
         run,
         OutboxMessage.objects.get(kind="test"),
@@ -205,11 +226,44 @@ def _newer(district: District) -> KeyFile:
     return file
 
 
+def _held(district: District) -> Epoch:
+    """A night that the guard holds."""
+    epoch = EpochFactory(district=district, state=Epoch.State.HELD, step="compare", is_ok=True)
+    reasons = [{"code": "too-many-removed", "weight": "hold", "message": "Too many.", "table": "students"}]
+    dataset = Dataset.objects.create(district=district, format="a-format", table="students", active=1)
+    Record.objects.create(
+        dataset=dataset, key="s-1", digest=b"0" * 16, data={"Id": "s-1"}, first_epoch=epoch, last_epoch=epoch
+    )
+    cause = {"cause": "cut-off", "message": "It ends too early.", "hint": "Send it again."}
+    Judgement.objects.create(
+        epoch=epoch, state="held", message="Held, nothing was applied.", reasons=reasons, cause=cause
+    )
+    return epoch
+
+
+# What `gzip` makes of a list of findings.
+LIST = gzip.compress(b"severity,file,line,column,code,message,hint,value\r\n")
+
+
 def _epoch(district: District) -> Epoch:
-    return EpochFactory(
+    made = EpochFactory(
         district=district,
         state=Epoch.State.WAITING_STAFF,
         errors=2,
         log="FAILED: 2 errors\n",
         archive_name="20261101-000000",
     )
+    FindingList.objects.create(epoch=made, rows=2, data=LIST)
+    return made
+
+
+def _trial(district: District) -> Trial:
+    """Files that were checked before sending, and had an error."""
+    finding = {"file": "a.csv", "line": 2, "column": "b", "code": "type", "severity": "error", "message": "Wrong."}
+    told = {"findings": [{**finding, "hint": "Mend it.", "value": "X-9"}], "errors": 1, "message": "The files are."}
+    told["counts"] = [{"name": "a.csv", "rows": 3, "blank": 0, "errors": 1, "warnings": 0}]
+    told["files"] = [{"name": "a.csv", "size": 100}]
+    done = {"state": Trial.State.DONE, "outcome": Trial.Outcome.ERRORS, "finished": timezone.now()}
+    made = Trial.objects.create(district=district, place=f"gone-{district.slug}"[:32], **told, **done)
+    FindingList.objects.create(trial=made, rows=1, data=LIST)
+    return made

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from accounts.core.roles import Role
 from accounts.models import District, User
-from ingest import looking, pipeline
+from ingest import looking, turns
 from ingest.models import Epoch
 from portal import demo
 from tests.factories import HostFactory, PersonFactory
@@ -67,6 +67,7 @@ def test_the_first_uploads_show_one_night_that_loads_and_one_that_waits_for_staf
     demo.epochs_put()
     looking.look_everywhere()
     Epoch.objects.update(hurry=True)
-    for district in looking.look_everywhere():
-        pipeline.process_district(district)
+    looking.look_everywhere()
+    while turns.turns_do():
+        pass
     assert sorted(Epoch.objects.values_list("state", flat=True)) == ["loaded", "waiting_staff"]

@@ -14,11 +14,14 @@ from pathlib import Path
 import pytest
 from django.conf import LazySettings, settings
 from django.core.management import CommandError, call_command, get_commands
+from django.db import connection
 from django.utils import timezone
 
 from portal import broker, checks
+from portal import settings as shipped
 from portal.celery import SCHEDULES, app
-from portal.runner import AlreadyRunning, free_port, take_data_directory
+from portal.management.commands import up
+from portal.runner import AlreadyRunning, Part, free_port, take_data_directory
 from portal.templatetags import moments, prose
 
 ROOT = settings.BASE_DIR
@@ -42,7 +45,7 @@ def test_the_page_on_settings_tells_the_numbers_that_are_so() -> None:
     told = DOCUMENTED.findall((ROOT / "docs" / "configuration.md").read_text("utf-8"))
     numbers = {name: int(value.strip("`")) for name, value in told if value.strip("`").isdecimal()}
     assert len(numbers) > 10
-    assert {name: getattr(settings, name) for name in numbers} == numbers
+    assert {name: getattr(shipped, name) for name in numbers} == numbers
 
 
 def test_nothing_but_settings_reads_the_environment() -> None:
@@ -66,7 +69,14 @@ def test_settings_as_they_ship_are_fine() -> None:
     assert _ids([*checks.broker_can_run(None), *checks.paces_make_sense(None), *checks.formats_are_sound(None)]) == []
 
 
-PACES = ("INGEST_LOOK_SECONDS", "SWEEP_SECONDS", "LEASE_SECONDS", "WORKER_PROCESSES", "PROCESSED_DAYS")
+PACES = (
+    "INGEST_LOOK_SECONDS",
+    "SWEEP_SECONDS",
+    "LEASE_SECONDS",
+    "WORKER_PROCESSES",
+    "HOST_THREADS",
+    "PROCESSED_DAYS",
+)
 
 
 @pytest.mark.parametrize("name", PACES)
@@ -81,6 +91,23 @@ def test_a_pace_that_would_stop_the_work_is_an_error_that_says_how_to_mend_it(
 def test_a_rest_that_is_too_short_is_a_warning(settings: LazySettings) -> None:
     settings.INGEST_QUIET_SECONDS = 1
     assert _ids(checks.paces_make_sense(None)) == ["portal.W001"]
+
+
+@pytest.mark.parametrize(("there", "found"), [(None, []), (91, ["portal.W002"]), (92, [])])
+def test_a_database_that_lets_too_few_in_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, there: int | None, found: list[str]
+) -> None:
+    monkeypatch.setattr(checks, "_connections_there", lambda: there)
+    assert _ids(checks.database_lets_all_parts_in(None)) == found
+
+
+def test_the_page_on_operations_tells_how_many_connections_there_are() -> None:
+    told = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    assert f"= {checks.connections_needed()}, which" in told
+
+
+def test_only_postgresql_is_asked_for_its_connections(db: None) -> None:
+    assert connection.vendor != "sqlite" or checks._connections_there() is None
 
 
 def test_a_machine_without_a_broker_is_told_what_to_set(
@@ -153,13 +180,76 @@ def test_every_schedule_names_a_task_that_exists() -> None:
     assert {schedule.task for schedule in SCHEDULES} <= set(app.tasks)
 
 
+def _queue_of(task: str) -> str:
+    return app.amqp.router.route({}, task)["queue"].name
+
+
+def _queues_read_by(part: Part) -> list[str]:
+    return part.argv[part.argv.index("--queues") + 1].split(",")
+
+
+def test_each_queue_has_one_worker_and_a_saved_key_waits_for_no_run() -> None:
+    app.loader.import_default_modules()
+    ours = [task for task in app.tasks if not task.startswith("celery.")]
+    workers = [_queues_read_by(made({})) for name, made in up.ELSEWHERE.items() if name != "beat"]
+    assert sorted(queue for queues in workers for queue in queues) == sorted({_queue_of(task) for task in ours})
+    with_saves = [task for task in ours if _queue_of(task) == _queue_of("keys.propagate_account")]
+    assert with_saves == ["keys.propagate_account"]
+    # The sweep brings what was left behind, so it may take as long as a run does.
+    runs = ("keys.propagate_all", "keys.propagate_run", "keys.propagate_part", "keys.sweep_host")
+    # No uploads, however many and large, keep these waiting.
+    soon = ("keys.retire", "keys.judge", "hosts.read_sign_ins")
+    # One host each, over the network.
+    hosts = ("hosts.read_sign_ins_of", "hosts.ask_condition_of", "ingest.look_at_host", "ingest.purge", "ingest.forget")
+    assert sorted(task for task in ours if _queue_of(task) == "runs") == sorted((*runs, *soon, *hosts))
+    assert [task for task in ours if _queue_of(task) == "celery"] == ["ingest.process"]
+
+
+def test_neither_a_slow_host_nor_a_long_epoch_holds_up_mail_and_those_who_hand_out_work() -> None:
+    app.loader.import_default_modules()
+    ours = [task for task in app.tasks if not task.startswith("celery.")]
+    hand_out = ("hosts.ask_conditions", "ingest.look", "ingest.sweep", "keys.sweep")
+    tell = ("accounts.send_mail", "accounts.sweep_mail", "ingest.tell_missing", "keys.remind")
+    assert sorted(task for task in ours if _queue_of(task) == "soon") == sorted((*hand_out, *tell))
+    readers = [
+        made({}) for name, made in up.ELSEWHERE.items() if name != "beat" and "soon" in _queues_read_by(made({}))
+    ]
+    # Two letters and a look may be under way, and there is still a thread.
+    assert [(part.name, part.argv[part.argv.index("--pool") + 1 :][:3]) for part in readers] == [
+        ("worker-soon", ("threads", "--concurrency", "4"))
+    ]
+
+
+def test_checks_before_sending_are_read_by_the_worker_whose_threads_only_wait() -> None:
+    app.loader.import_default_modules()
+    ours = [task for task in app.tasks if not task.startswith("celery.")]
+    assert [task for task in ours if _queue_of(task) == "trials"] == ["ingest.check_trials"]
+    readers = [
+        made({}) for name, made in up.ELSEWHERE.items() if name != "beat" and "trials" in _queues_read_by(made({}))
+    ]
+    assert [(part.name, "threads" in part.argv) for part in readers] == [("worker-runs", True)]
+    assert settings.TRIALS_AT_ONCE < settings.HOST_THREADS / 4
+
+
+def test_no_worker_and_no_beat_spends_its_start_on_checks_and_on_what_reads_large_files() -> None:
+    for made in up.ELSEWHERE.values():
+        assert made({"PORT": "1"}).environment == {"PORT": "1", "CELERY_SKIP_CHECKS": "1"}
+    asked = "import sys, portal; portal.celery_app.loader.import_default_modules(); print(*sys.modules)"
+    told = {**os.environ, "CELERY_SKIP_CHECKS": "1"}
+    loaded = subprocess.run(
+        [sys.executable, "-c", asked], cwd=ROOT, env=told, capture_output=True, text=True, check=True
+    )
+    assert {"keys.tasks", "ingest.tasks"} <= set(loaded.stdout.split())
+    assert set(loaded.stdout.split()) & {"pyarrow", "numpy", "polars", "asyncssh", "portal.urls"} == set()
+
+
 def test_only_json_goes_through_the_broker() -> None:
     assert (app.conf.accept_content, app.conf.task_serializer) == (["json"], "json")
 
 
 def test_our_commands_are_those_tested_here() -> None:
     ours = {name for name, package in get_commands().items() if package in ("portal", "ingest", "keys", "accounts")}
-    assert ours == {"blocklist", "check_key", "push_keys", "up"}
+    assert ours == {"blocklist", "check_epoch", "check_key", "push_keys", "up"}
 
 
 def test_up_says_what_to_install_where_there_is_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:

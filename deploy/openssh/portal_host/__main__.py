@@ -13,7 +13,7 @@ from .operations import about
 from .quotas import quotas_set
 from .registry import allowance_give
 from .requests import requests_serve
-from .serving import serve
+from .serving import alone, serve
 from .settings import BadSettings, Host, Places, host_of
 
 
@@ -22,7 +22,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--root", type=Path, default=Path("/"), help="where the host's files lie; for tests")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="answer requests and tell of changes until asked to end (the service does this)")
-    commands.add_parser("once", help="answer the requests that wait now, and end")
+    commands.add_parser("once", help="answer the requests that wait now, and end; not beside the service")
     allow = commands.add_parser("allow-drop", help="let the next list of accounts drop this many, within an hour")
     allow.add_argument("count", type=int)
     commands.add_parser("about", help="what this host is")
@@ -31,7 +31,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _once(host: Host, _: argparse.Namespace) -> None:
-    print(f"{requests_serve(host)} requests answered")
+    # What can be read at any time: it does not wait for the service to end.
+    with open(os.devnull) as now, alone(host, now.fileno()) as is_alone:
+        if not is_alone:
+            raise SystemExit("The service sftp-portal-helper is running and answers the requests. Stop it first.")
+        print(f"{requests_serve(host)} requests answered")
 
 
 def _allow_drop(host: Host, given: argparse.Namespace) -> None:

@@ -12,22 +12,22 @@ import errno
 import json
 import os
 import secrets
-import stat
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from hosts.local import directory_open, scanned
+from hosts.local import directory_open, file_open, write_whole
 
 from . import inotify
-from .places import Owned, append, below, closing, root_directory
+from .places import Owned, below, closing, own, root_directory
 from .registry import registry_read
 from .settings import Host
 
 NAME = b"changes.jsonl"
 SIZE_LIMIT = 4 * 1024 * 1024
 DEPTH_LIMIT = 4
+SCAN_LIMIT = 2000  # entries of one upload directory that are gone through for directories to watch
 MASK = inotify.CLOSE_WRITE | inotify.MOVED_FROM | inotify.MOVED_TO | inotify.CREATE | inotify.DELETE
 
 
@@ -49,7 +49,9 @@ class Changes:
         self._watched: dict[int, Watched] = {}
         self._tops: dict[str, int] = {}
         self._counts: dict[str, int] = {}
+        self._scans: dict[str, int] = {}
         self._unwatched: set[str] = set()
+        self._missing: set[str] = set()
 
     @property
     def handle(self) -> int:
@@ -64,11 +66,18 @@ class Changes:
         self._watcher.close()
 
     def accounts_follow(self) -> set[str]:
-        """Watch the accounts there are now; returns those among the new ones that have something already."""
-        active = registry_read(self._host.places).active
+        """Watch the accounts there are now; returns those among the new ones that have something already.
+
+        One that was renamed is told too: what happened under its old name was lost with the watches.
+        """
+        registry = registry_read(self._host.places)
+        active, left = registry.active, set()
         for gone in self._tops.keys() - active.keys():
             self._drop(self._tops.pop(gone))
-        changed = set()
+            self._unwatched.discard(gone)
+            left.add(registry.number_of(gone))
+        self._missing &= active.keys()
+        changed = {account for account, uid in active.items() if uid in left}
         with self._homes() as homes:
             for account in active.keys() - self._tops.keys():
                 if self._top_add(homes, account):
@@ -83,7 +92,8 @@ class Changes:
     def unwatched(self) -> set[str]:
         """The accounts that watching does not tell all about, and that have anything in their upload directory."""
         with self._homes() as homes:
-            return {account for account in self._unwatched if _filled(homes, account)}
+            late = {account for account in list(self._missing) if self._top_add(homes, account)}
+            return late | {account for account in self._unwatched if _filled(homes, account)}
 
     def collect(self) -> set[str]:
         """The accounts whose uploads changed since the last call."""
@@ -119,13 +129,15 @@ class Changes:
             yield homes
 
     def _top_add(self, homes: int, account: str) -> bool:
-        """Watch a whole upload directory; whether anything is in it. One that is not made yet comes next time."""
-        self._counts[account] = 0
+        """Watch a whole upload directory; whether anything is in it. One that is not made yet is tried by the clock."""
+        self._counts[account] = self._scans[account] = 0
+        self._missing.add(account)
         with contextlib.suppress(FileNotFoundError), below(homes, account.encode("ascii"), b"upload") as upload:
+            self._missing.discard(account)
             watch = self._add(upload, account, 1)
             if watch is not None:
                 self._tops[account] = watch
-            return bool(os.listdir(upload))
+            return _has_any(upload)
         return False
 
     def _add(self, directory: int, account: str, depth: int) -> int | None:
@@ -144,10 +156,23 @@ class Changes:
             return None
         self._counts[account] += 1
         self._watched[watch] = watched = Watched(account, depth, [])
-        for name, status in scanned(directory):
-            if stat.S_ISDIR(status.st_mode):
-                self._inner_add(directory, name, watched)
+        for name in self._directories(directory, account):
+            self._inner_add(directory, name, watched)
         return watch
+
+    def _directories(self, directory: int, account: str) -> Iterator[bytes]:
+        """The directories in one, of those entries that may be gone through; the rest is looked at by the clock.
+
+        No entry is asked for its status: this is done at each directory that a district makes or removes.
+        """
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                self._scans[account] += 1
+                if self._scans[account] > SCAN_LIMIT:
+                    self._unwatched.add(account)
+                    return
+                if entry.is_dir(follow_symlinks=False):
+                    yield os.fsencode(entry.name)
 
     def _inner_add(self, directory: int, name: bytes, above: Watched) -> None:
         with contextlib.suppress(OSError), closing(directory_open(directory, name)) as inner:
@@ -192,10 +217,14 @@ def _filled(homes: int, account: str) -> bool:
     with (
         contextlib.suppress(FileNotFoundError),
         below(homes, account.encode("ascii"), b"upload") as upload,
-        os.scandir(upload) as entries,
     ):
-        return next(entries, None) is not None
+        return _has_any(upload)
     return False
+
+
+def _has_any(directory: int) -> bool:
+    with os.scandir(directory) as entries:
+        return next(entries, None) is not None
 
 
 def _log_write(log: int, lines: bytes, owned: Owned) -> None:
@@ -209,4 +238,18 @@ def _log_write(log: int, lines: bytes, owned: Owned) -> None:
     if size == 0:
         # A reader tells by its first line whether it is still the file it read before.
         lines = json.dumps({"generation": secrets.token_hex(16)}).encode("ascii") + b"\n" + lines
-    append(log, NAME, lines, owned)
+    with closing(file_open(log, NAME, os.O_RDWR | os.O_APPEND | os.O_CREAT)) as handle:
+        own(handle, owned)
+        _lines_add(handle, lines)
+
+
+def _lines_add(handle: int, lines: bytes) -> None:
+    """All of them or none: a piece of one would spoil the next, and its account would not be told."""
+    size = os.fstat(handle).st_size
+    if size and os.pread(handle, 1, size - 1) != b"\n":  # a power cut left a piece; nobody has read it
+        lines = b"\n" + lines
+    try:
+        write_whole(handle, lines)
+    except OSError:
+        os.ftruncate(handle, size)
+        raise

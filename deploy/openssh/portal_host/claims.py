@@ -24,6 +24,7 @@ from hosts.local import directory_open, entry_of, file_open, rename_exclusive, s
 
 from .places import Owned, below, closing, content_of, directory_make, own, publish, root_directory
 from .processes import File, end, open_files, process_of, processes_of
+from .registry import registry_read
 from .settings import Host
 from .uploads import Parts, upload_directory
 
@@ -94,6 +95,8 @@ def claim(host: Host, account: str, uid: int, name: str, number: int) -> dict[st
     """
     with root_directory(host.places.tree) as tree, records_directory(host) as records:
         known = _recorded(records, number) or _begun(host, tree, account, name, number)
+        if registry_read(host.places).number_of(known.account) == uid:
+            known.account = account  # it may have had another name when the claim was begun
         if (known.account, known.name) != (account, name):
             raise AlreadyThere(f"The number {number} belongs to another claim.")
         directory_make(tree, b"claiming", ROOT_DIRECTORY)

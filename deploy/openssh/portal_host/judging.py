@@ -1,4 +1,5 @@
-"""What a list of wished accounts comes to. Pure: the list, what is registered and what the system has come in.
+"""What a list of wished accounts comes to, and what a rename does. Pure: what is asked, what is registered and what the
+system has come in.
 
 An entry that is wrong is refused by itself, and whatever account its name or number belongs to is left exactly as it
 is: neither made nor dropped. So one bad entry costs nobody else anything, and no mistake in it can drop an account.
@@ -6,14 +7,17 @@ is: neither made nor dropped. So one bad entry costs nobody else anything, and n
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hosts.core.errors import HostError, NotSafe
+from hosts.core.errors import HostError, NotSafe, NotThere
 from hosts.core.paths import shown, username
 
 ENTRIES_LIMIT = 50_000
+# Before they look a name up, tools that take a user's name or number (chown, kill, setfacl) read it as a number.
+NUMBER = re.compile(r"[0-9.-]+|0x[0-9a-f.-]*|0[bo][0-7.-]*|[0-9.]+e-?[0-9]+")
 
 
 class BadRequest(HostError):
@@ -28,6 +32,14 @@ class DropsTooMany(HostError):
     code = "drops-too-many"
 
 
+class NotRenamed(HostError):
+    """The account does not get the name; `code` says why. Nothing was changed."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     name: str
@@ -36,10 +48,14 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """What was ever given to a name. `former`: the account was dropped; its number stays its own."""
+    """What was ever given to a name. `former`: nobody signs in with it; its number stays its own.
+
+    `renamed`: the account has another name now. Of all names with one number just one is not renamed.
+    """
 
     uid: int
     former: bool = False
+    renamed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +90,33 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All sorted by name. `kept` are the active accounts that stay, `made` those that come or come back."""
+    """All sorted by name. `kept` are the active accounts that stay, `made` those that come or come back.
+
+    `damaged`: of those that stay, whose home could not be mended.
+    """
 
     made: tuple[Account, ...]
     removed: tuple[Account, ...]
     kept: tuple[Account, ...]
     refused: tuple[Refusal, ...]
+    damaged: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Renaming:
+    """An account and its new name. `now`: the name it has by the register, the new one if that is done already.
+
+    `former`: it was dropped, and stays so; `before`: all other names it has had, sorted.
+    """
+
+    account: Account
+    now: str
+    former: bool
+    before: tuple[str, ...]
+
+    @property
+    def is_registered(self) -> bool:
+        return self.now == self.account.name
 
 
 class _Refused(Exception):
@@ -114,6 +151,41 @@ def accounts_judge(entries: object, registry: Mapping[str, Registered], taken: T
     )
 
 
+def rename_judge(
+    old: str, new: str, uid: int, registry: Mapping[str, Registered], taken: Taken, limits: Limits
+) -> Renaming:
+    """The account with this number, once known as `old`, is called `new` from now on.
+
+    It is known by its number: whichever of its names it has today, `old` need only be one of them. So two renames of
+    which the host hears late come to the last name in one step. Raises NotRenamed, BadRequest, and NotThere if the
+    host has never heard of `old`.
+    """
+    if old == new:
+        raise BadRequest("The old and the new name are the same.")
+    try:
+        was, account = _account({"name": old, "uid": uid}), _account({"name": new, "uid": uid})
+        _against_numbers(account)
+        _against_limits(account, limits)
+        _against_system(account, taken)
+        known, other = registry.get(was.name), registry.get(account.name)
+        if known is None:
+            raise NotThere(f"The host has no account “{was.name}”.")
+        if known.uid != uid:
+            raise _Refused("uid-changed", f"This account has had the user number {known.uid} from the start.")
+        if other is not None and other.uid != uid:
+            raise _Refused("name-of-another", "Another account has or had this name, and it is never given again.")
+    except _Refused as error:
+        raise NotRenamed(error.code, error.message) from None
+    now = _owners(registry)[uid]
+    before = sorted(name for name, one in registry.items() if one.uid == uid and name != account.name)
+    return Renaming(account, now, registry[now].former, tuple(before))
+
+
+def _owners(registry: Mapping[str, Registered]) -> dict[int, str]:
+    """By user number the name its account has now."""
+    return {one.uid: name for name, one in registry.items() if not one.renamed}
+
+
 def _rows(entries: object) -> Sequence[object]:
     if not isinstance(entries, list):
         raise BadRequest("The accounts must be a list.")
@@ -127,7 +199,7 @@ def _judged(
 ) -> tuple[list[Account], list[tuple[int, Refusal]]]:
     names = Counter(name for name in map(_raw_name, rows) if name is not None)
     uids = Counter(uid for uid in map(_raw_uid, rows) if uid is not None)
-    owners = {one.uid: name for name, one in registry.items()}
+    owners = _owners(registry)
     accounts, refused = [], []
     for number, row in enumerate(rows):
         try:
@@ -136,6 +208,7 @@ def _judged(
                 raise _Refused("name-twice", "The list has this name more than once.")
             if uids[account.uid] > 1:
                 raise _Refused("uid-twice", "The list has this user number more than once.")
+            _against_numbers(account)
             _against_limits(account, limits)
             _against_system(account, taken)
             _against_registry(account, registry, owners)
@@ -169,6 +242,11 @@ def _account(row: object) -> Account:
     return Account(checked, uid)
 
 
+def _against_numbers(account: Account) -> None:
+    if NUMBER.fullmatch(account.name):
+        raise _Refused("bad-name", "This name could be taken for a number. It needs a letter that is no part of one.")
+
+
 def _against_limits(account: Account, limits: Limits) -> None:
     if not limits.uid_first <= account.uid <= limits.uid_last:
         raise _Refused(
@@ -187,6 +265,8 @@ def _against_registry(account: Account, registry: Mapping[str, Registered], owne
     known = registry.get(account.name)
     if known is not None and known.uid != account.uid:
         raise _Refused("uid-changed", f"This account has had the user number {known.uid} from the start, and keeps it.")
+    if known is not None and known.renamed:
+        raise _Refused("renamed", f"This account was given another name: “{owners[account.uid]}”.")
     if owners.get(account.uid, account.name) != account.name:
         raise _Refused("uid-of-another", "This user number was given to another account, and is never given again.")
 

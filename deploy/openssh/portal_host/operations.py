@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -17,11 +18,12 @@ from hosts.core.paths import name_bytes, shown
 from hosts.local import translate
 
 from . import VERSION
-from .accounts import accounts
+from .accounts import accounts, accounts_same
 from .claims import claim
 from .judging import BadRequest, Plan
 from .processes import sessions_end
 from .registry import registry_read
+from .renaming import rename
 from .settings import Host
 from .uploads import look, read
 
@@ -60,7 +62,8 @@ def _named(operation: object) -> str:
         return ""
     path = operation.get("path")
     last = path[-1] if isinstance(path, list) and path else None
-    found = next((one for one in (last, operation.get("name"), operation.get("account")) if isinstance(one, str)), "")
+    named = (last, operation.get("name"), operation.get("account"), operation.get("new"))
+    found = next((one for one in named if isinstance(one, str)), "")
     return shown(found, 80)
 
 
@@ -92,7 +95,13 @@ def _account(host: Host, fields: Fields) -> tuple[str, int]:
 
 def _accounts(host: Host, fields: Fields) -> Answer:
     plan, ended = accounts(host, fields.get("accounts"))
+    for one in plan.damaged:
+        print(f"The account {one.name} stays as it is. {one.message}", file=sys.stderr, flush=True)
     return {**_plan_told(plan), "ended": ended}
+
+
+def _accounts_same(host: Host, fields: Fields) -> Answer:
+    return {"same": accounts_same(host, text(fields, "digest"))}
 
 
 def _plan_told(plan: Plan) -> Answer:
@@ -101,7 +110,13 @@ def _plan_told(plan: Plan) -> Answer:
         "removed": [account.name for account in plan.removed],
         "unchanged": len(plan.kept),
         "refused": [asdict(refusal) for refusal in plan.refused],
+        "damaged": [asdict(refusal) for refusal in plan.damaged],
     }
+
+
+def _rename(host: Host, fields: Fields) -> Answer:
+    renamed, ended = rename(host, text(fields, "old"), text(fields, "new"), number(fields, "uid", 0))
+    return {"renamed": renamed, "ended": ended}
 
 
 def _look(host: Host, fields: Fields) -> Answer:
@@ -130,7 +145,7 @@ def _about(host: Host, fields: Fields) -> Answer:
 
 
 def about(host: Host) -> Answer:
-    """Versions, the range of user numbers, how many accounts there are, and the room left."""
+    """Versions, the range of user numbers, how many accounts there are, the room left, and the time here."""
     space = os.statvfs(host.places.tree)
     return {
         "helper": VERSION,
@@ -141,9 +156,11 @@ def about(host: Host) -> Answer:
         "accounts": len(registry_read(host.places).active),
         "uid_first": host.settings.uid_first,
         "uid_last": host.settings.uid_last,
+        "keys_group": host.portal.keys_gid,
         "free": space.f_bavail * space.f_frsize,
         "total": space.f_blocks * space.f_frsize,
         "free_files": space.f_favail,
+        "time": int(time.time()),
     }
 
 
@@ -155,6 +172,8 @@ def _openssh(stamp: int) -> str:
 
 OPERATIONS: dict[str, Callable[[Host, Fields], Answer]] = {
     "accounts": _accounts,
+    "accounts-same": _accounts_same,
+    "rename": _rename,
     "look": _look,
     "read": _read,
     "claim": _claim,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hosts.core.errors import NotSafe
-from hosts.local import DIRECTORY_FLAGS, FILE_FLAGS, directory_open, file_open, write_whole
+from hosts.local import DIRECTORY_FLAGS, directory_open, file_open, write_whole
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -114,15 +114,6 @@ def content_of(above: int, name: bytes, limit: int) -> bytes | None:
     if len(content) > limit:
         raise NotSafe(f"“{os.fsdecode(name)}” holds more than {limit} bytes.")
     return content
-
-
-def append(above: int, name: bytes, content: bytes, owned: Owned) -> int:
-    """Add to a file, made if it is not there; returns its size now."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | FILE_FLAGS
-    with closing(os.open(name, flags, 0o600, dir_fd=above)) as handle:
-        own(handle, owned)
-        write_whole(handle, content)
-        return os.fstat(handle).st_size
 
 
 def file_system_sync(handle: int) -> None:

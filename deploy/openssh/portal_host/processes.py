@@ -16,6 +16,8 @@ PROGRAMS = ("sshd", "sshd-session", "sshd-auth")
 PATIENCE = 5.0  # seconds for a killed process to be gone
 ROUNDS = 5
 WRITING = os.O_WRONLY | os.O_RDWR
+# Debian gives system users, the one sshd runs as before a sign-in among them, numbers below this one.
+FIRST_PERSON = 1000
 
 File = tuple[int, int]  # device and inode
 
@@ -109,29 +111,38 @@ def sessions_end(name: str, uid: int) -> int:
 
     sshd's own process for a connection goes first, so that none hands a sign-in on to a new process meanwhile.
     """
-    ended = 0
+    # By number: on a busy machine one that was ended may still be there in the next round.
+    keeping: set[int] = set()
+    serving: set[int] = set()
+    seen: set[int] = set()
     for _ in range(ROUNDS):
         everyone = list(processes())
         mine = {process.pid for process in everyone if uid in process.uids}
-        keepers = {process.pid for process in everyone if process.uids == {0} and _keeps(process.pid, name)}
+        # A title that was cut may be another account's; whom that one has let in stays.
+        others = {one.parent for one in everyone if one.pid not in mine and min(one.uids) >= FIRST_PERSON}
+        keepers = {one.pid for one in everyone if one.uids == {0} and one.pid not in others and keeps(one.pid, name)}
         if not mine and not keepers:
             break
-        ended += max(len(keepers), sum(process.pid in mine and process.parent not in mine for process in everyone))
-        end(keepers, lambda pid: _keeps(pid, name))
+        keeping |= keepers
+        serving |= {one.pid for one in everyone if one.pid in mine - seen and one.parent not in mine | seen}
+        seen |= mine
+        end(keepers, lambda pid: keeps(pid, name))
         end(mine, lambda pid: uid in process_of(pid).uids)
-    return ended
+    return max(len(keeping), len(serving))
 
 
-def _keeps(pid: int, name: str) -> bool:
-    """Whether this is sshd's privileged process of a connection of this account.
+def keeps(pid: int, name: str) -> bool:
+    """Whether this may be sshd's privileged process of a connection of this account.
 
-    sshd writes the name into its title only for a name that is an account; a title alone proves nothing, so the
-    program counts too.
+    sshd writes the name into its title only for a name that is an account. It writes over its arguments and its
+    environment, and no further: with a long name and few variables the title is cut, and fits all accounts whose names
+    begin so. A title alone proves nothing, so the program counts too.
     """
     try:
-        title = (PROC / str(pid) / "cmdline").read_bytes().rstrip(b"\0")
+        content = (PROC / str(pid) / "cmdline").read_bytes()
         program = os.path.basename(os.readlink(PROC / str(pid) / "exe")).removesuffix(" (deleted)")
     except OSError:
         return False
-    wanted = {f"{word}: {name} [priv]".encode() for word in PROGRAMS}
-    return program in PROGRAMS and title in wanted
+    # Behind a title that was cut stands what is left of the arguments.
+    word, _, rest = content.partition(b"\0")[0].decode("ascii", "replace").partition(": ")
+    return program in PROGRAMS and word in PROGRAMS and rest != "" and f"{name} [priv]".startswith(rest)

@@ -29,15 +29,32 @@ class Registry:
     accounts: Mapping[str, Registered]
 
     def uid_of(self, name: str) -> int:
-        """The number of an account, be it a former one: its data are kept. Raises NotThere, NotSafe."""
+        """The number of an account, be it a former one: its data are kept. Raises NotThere, NotSafe.
+
+        A name that was given up is no account's any more: its number would mean the account under its new name.
+        """
         known = self.accounts.get(username(name))
-        if known is None:
+        if known is None or known.renamed:
             raise NotThere(f"The host has no account “{name}”.")
         return known.uid
+
+    def number_of(self, name: str) -> int | None:
+        """The number a name was ever given, be it given up since."""
+        known = self.accounts.get(name)
+        return known.uid if known is not None else None
 
     @property
     def active(self) -> dict[str, int]:
         return {name: one.uid for name, one in self.accounts.items() if not one.former}
+
+    @property
+    def given_up(self) -> dict[int, list[str]]:
+        """By user number the names its account had before."""
+        found: dict[int, list[str]] = {}
+        for name, one in self.accounts.items():
+            if one.renamed:
+                found.setdefault(one.uid, []).append(name)
+        return found
 
 
 def registry_read(places: Places) -> Registry:
@@ -53,13 +70,21 @@ def _read(places: Places, stamp: tuple[int, int] | None) -> Registry:
         return Registry({})
     try:
         rows = json.loads(content)["accounts"]
-        return Registry({name: Registered(int(row["uid"]), bool(row["former"])) for name, row in rows.items()})
+        return Registry({name: _registered(row) for name, row in rows.items()})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise HostFault("The register of accounts on the host cannot be read. Restore it from a backup.") from error
 
 
+def _registered(row: Mapping[str, int]) -> Registered:
+    return Registered(int(row["uid"]), bool(row["former"]), bool(row.get("renamed", False)))
+
+
+def _row(one: Registered) -> dict[str, int]:
+    return {"uid": one.uid, "former": one.former, **({"renamed": True} if one.renamed else {})}
+
+
 def registry_write(places: Places, registry: Registry) -> None:
-    rows = {name: {"uid": one.uid, "former": one.former} for name, one in sorted(registry.accounts.items())}
+    rows = {name: _row(one) for name, one in sorted(registry.accounts.items())}
     content = json.dumps({"accounts": rows}, indent=0).encode("ascii")
     with root_directory(places.state) as state:
         publish(state, FILE, content, ROOT_ONLY)

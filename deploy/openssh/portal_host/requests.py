@@ -25,6 +25,7 @@ ANSWER_LIMIT = 32 * 1024 * 1024
 OPERATIONS_LIMIT = 1000
 TURN_LIMIT = 1000
 STRAY_SECONDS = 3600  # what the portal left half written
+TOO_MUCH = refused(TooLarge("Ask for less at a time."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,11 @@ def _answered(host: Host, requests: int, name: bytes) -> bytes:
     answers: list[Answer] = []
     room = ANSWER_LIMIT
     for operation in request.operations:
-        told = answer(host, operation) if room > 0 else refused(TooLarge("Ask for less at a time."))
-        room -= len(json.dumps(told))
+        told = answer(host, operation) if room > 0 else TOO_MUCH
+        size = len(json.dumps(told))
+        if size > room:
+            told, size = TOO_MUCH, 0
+        room -= size
         answers.append(told)
     return _encoded({"id": number, "answers": answers})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from . import inotify
 from .changes import Changes
 from .claims import records_prune
+from .keyplace import keys_mend
 from .places import below, root_directory
 from .registry import registry_stamp
 from .requests import leftovers_remove, requests_serve
@@ -25,6 +27,7 @@ SETTLE_SECONDS = 1.0  # what changes within it is told together
 UNWATCHED_SECONDS = 60.0
 ALL_SECONDS = 3600.0
 TIDY_SECONDS = 300.0
+ALONE_SECONDS = 0.2  # between tries to be the only helper
 
 
 @dataclass(slots=True)
@@ -59,6 +62,8 @@ class Daemon:
         while stop not in (ready := self._wait(stop)):
             for _ in self._requests.events():
                 pass
+            # First, so that whoever gets an answer finds them well.
+            _guarded(self._keys_mend)
             _guarded(lambda: requests_serve(self._host))
             _guarded(self._accounts_follow)
             if self._changes.handle in ready:
@@ -100,6 +105,11 @@ class Daemon:
     def _look_at_unwatched(self) -> None:
         self._changed |= self._changes.unwatched()
 
+    def _keys_mend(self) -> None:
+        if keys_mend(self._host):
+            told = "The directory of key files had lost its owner, group or mode, and has them again."
+            print(told, file=sys.stderr, flush=True)
+
     def _tidy(self) -> None:
         leftovers_remove(self._host)
         records_prune(self._host)
@@ -129,9 +139,31 @@ def stop_handle() -> Iterator[int]:
         os.close(writing)
 
 
+@contextlib.contextmanager
+def alone(host: Host, stop: int) -> Iterator[bool]:
+    """Wait until no other helper serves this host; False if `stop` could be read first.
+
+    Two at once would both begin what one request asks for, and one of them would answer that it cannot be done.
+    """
+    with root_directory(host.places.state) as state:
+        is_asked_to_end = False
+        while not (is_alone := _locked(state)) and not is_asked_to_end:
+            is_asked_to_end = bool(select.select([stop], [], [], ALONE_SECONDS)[0])
+        yield is_alone
+
+
+def _locked(directory: int) -> bool:
+    """The lock goes with the process, however that ends."""
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
 def serve(host: Host) -> None:
     """Run the daemon until it is asked to end."""
-    with stop_handle() as stop:
-        daemon = Daemon(host)
-        print("portal-host ready", flush=True)
-        daemon.run(stop)
+    with stop_handle() as stop, alone(host, stop) as is_alone:
+        if is_alone:
+            daemon = Daemon(host)
+            print("portal-host ready", flush=True)
+            daemon.run(stop)

@@ -3,7 +3,7 @@
 sshd asks for keys when somebody signs in, and never again. So each session's process is known here by a handle, with
 the fingerprint and the address that the log told of it, and is held against its account's key file whenever that
 changes and once a second. What is known outlives a restart of ours; a process that came while nobody was listening is
-found by its title.
+found by the user number of what it runs. Its title has the name too, but cut where it is long.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
+from hosts.core.errors import HostError
 from hosts.core.events import Event, Kind
 from hosts.core.keyfile import KeyLine
-from hosts.core.paths import USERNAME, Username
+from hosts.core.paths import Username
 from hosts.core.signin import ENDINGS, Ending, Reason, admit, fingerprint, peer_address
 from hosts.core.sshdlog import Opened
 from hosts.keyfiles import KeyFiles
 
 from . import inotify
 from .places import Owned, below, content_of, publish, root_directory
-from .processes import PROC, PROGRAMS, end, process_of
+from .processes import PROC, end, keeps, process_of, processes
+from .registry import registry_read
 from .settings import Host
 
 STATE = b"sessions.json"
@@ -74,8 +76,8 @@ class Session:
 class Sessions:
     """All open sessions of accounts. `handle` can be polled: key files changed."""
 
-    def __init__(self, host: Host, is_account: Callable[[str], bool]) -> None:
-        self._host, self._is_account = host, is_account
+    def __init__(self, host: Host) -> None:
+        self._host = host
         self._open: dict[int, Session] = {}
         self._keys = KeyFiles(host.places.tree)
         self._watcher = inotify.Watcher()
@@ -96,8 +98,8 @@ class Sessions:
 
     def opened(self, told: Opened) -> None:
         """Somebody has signed in, now or a while ago."""
-        keeper = keeper_of(told.pid)
-        if keeper is None or keeper.username != told.username or _start(keeper) > told.at + SLACK:
+        keeper = keeper_of(told.pid, told.username)
+        if keeper is None or _start(keeper) > told.at + SLACK:
             return
         session = self._take(keeper)
         if session is not None:
@@ -134,22 +136,37 @@ class Sessions:
             return known
         with contextlib.suppress(ProcessLookupError):
             handle = os.pidfd_open(keeper.pid)
-            if keeper_of(keeper.pid) != keeper:
+            if keeper_of(keeper.pid, keeper.username) != keeper:
                 os.close(handle)
                 return None
             if known is not None:
                 os.close(known.handle)
-            told = self._remembered.get((keeper.pid, keeper.started), Known())
+            told = self._remembered.get(keeper, Known())
             self._open[keeper.pid] = Session(keeper, handle, told)
             return self._open[keeper.pid]
         return None
 
     def _scan(self) -> None:
-        for name in os.listdir(PROC):
-            keeper = keeper_of(int(name)) if name.isdigit() else None
-            if keeper is not None and self._is_account(keeper.username) and any(self._own_processes(keeper)):
-                self._take(keeper)
+        for keeper in [*self._remembered, *self._found()]:
+            self._take(keeper)
         self._remembered.clear()
+
+    def _found(self) -> Iterator[Keeper]:
+        """Who keeps the sessions that run as accounts now: nothing does before it has signed in."""
+        names = self._names()
+        for process in processes():
+            keeper = keeper_of(process.parent, names.get(min(process.uids), ""))
+            if keeper is not None:
+                yield keeper
+
+    def _names(self) -> dict[int, str]:
+        """The name that each user number stands for."""
+        try:
+            accounts = registry_read(self._host.places).accounts
+        except HostError as error:
+            print(f"{error}; sessions are known by sshd's log alone", file=sys.stderr, flush=True)
+            return {}
+        return {one.uid: name for name, one in accounts.items() if not one.renamed}
 
     def _own_processes(self, keeper: Keeper) -> Iterator[int]:
         """What the session runs as its account: nothing before it has signed in. The innermost comes first."""
@@ -197,13 +214,13 @@ class Sessions:
 
     # --- What outlives us
 
-    def _read_state(self) -> dict[tuple[int, int], Known]:
-        """What was told of the sessions before we were started, by process. A note we cannot read is none."""
+    def _read_state(self) -> dict[Keeper, Known]:
+        """What was told of the sessions before we were started. A note we cannot read is none."""
         with root_directory(self._host.places.state) as state:
             content = content_of(state, STATE, STATE_LIMIT)
         try:
             rows = json.loads(content or b"{}").get("sessions", [])
-            return {(row["pid"], row["started"]): _known(row) for row in rows}
+            return {Keeper(row["pid"], row["started"], row["username"]): _known(row) for row in rows}
         except (ValueError, KeyError, TypeError, AttributeError):
             print("sessions.json cannot be read; sessions are found by their processes", file=sys.stderr, flush=True)
             return {}
@@ -222,26 +239,16 @@ def _known(row: dict[str, object]) -> Known:
     raise ValueError("not what we wrote")
 
 
-def keeper_of(pid: int) -> Keeper | None:
-    """sshd's process of a connection that has signed in or is about to, with the account's name from its title.
-
-    sshd writes a name there only for one that is an account. A title alone proves nothing: its program and its user
-    count too, and it is looked at again once the process is held by a handle.
-    """
+def keeper_of(pid: int, username: str) -> Keeper | None:
+    """sshd's process of a connection of this account, if that is what this one may be."""
     try:
-        folder = PROC / str(pid)
-        title = (folder / "cmdline").read_bytes().rstrip(b"\0").decode("ascii", "replace")
-        program, _, rest = title.partition(": ")
-        name, _, mark = rest.partition(" ")
-        if mark != "[priv]" or program not in PROGRAMS or USERNAME.fullmatch(name) is None:
-            return None
-        if os.path.basename(os.readlink(folder / "exe")).removesuffix(" (deleted)") not in PROGRAMS:
+        if not username or process_of(pid).uids != {0} or not keeps(pid, username):
             return None
         # The name of a process may hold spaces and brackets; the fields begin after the last of them.
-        started = int((folder / "stat").read_bytes().rpartition(b")")[2].split()[19])
-        return Keeper(pid, started, name) if process_of(pid).uids == {0} else None
-    except (OSError, ValueError):
+        started = int((PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[19])
+    except OSError:
         return None
+    return Keeper(pid, started, username)
 
 
 def _start(keeper: Keeper) -> datetime:

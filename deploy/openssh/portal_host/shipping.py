@@ -1,6 +1,6 @@
 """sshd's log turned into the connection log: each event once, whatever is restarted in between.
 
-    portal-log [--root DIR] [--file PATH [--trusted-plain]]
+    portal-log [--root DIR] [--file PATH [--trusted-plain]] [--no-accounting]
 
 The journal is followed from the place that was kept; where a connection had not ended there, from that connection's
 first line. Lines that are read a second time come to events with marks that the log has already. The events are on the
@@ -32,6 +32,7 @@ from hosts.core.paths import USERNAME
 from hosts.core.sshdlines import PROGRAMS, Line, journal_record, plain_line, stamped_line
 from hosts.core.sshdlog import Opened, SshdLog, Told, with_keys
 
+from .accounting import Accounting
 from .connections import ConnectionLog
 from .offers import key_taken, offers_tidy
 from .places import Owned, content_of, publish, root_directory
@@ -253,12 +254,12 @@ class Homes:
 class Shipping:
     """All that is held while the log is followed."""
 
-    def __init__(self, host: Host, source: Callable[[Place], Source]) -> None:
-        self._host = host
+    def __init__(self, host: Host, source: Callable[[Place], Source], ends: Accounting | None = None) -> None:
+        self._host, self._ends = host, ends
         homes = Homes(host.places)
         self._sshd = SshdLog(is_account=homes.has, whole_name=homes.whole)
         self._log = ConnectionLog(host)
-        self._sessions = Sessions(host, homes.has)
+        self._sessions = Sessions(host)
         self._kept = self._read_place()
         self._source = source(self._kept)
         self._place = self._kept if self._kept.at else self._source.place
@@ -271,11 +272,14 @@ class Shipping:
         is_more = False
         while stop not in self._wait(stop, 0 if is_more else WAIT_SECONDS):
             is_more = _guarded(self.read)
+            _guarded(self.hear_refusals)
             # A log that cannot be written keeps nobody inside.
             _guarded(self.look)
         self._keep_place(is_last=True)
         self._source.close()
         self._log.close()
+        if self._ends is not None:
+            self._ends.close()
 
     def read(self) -> bool:
         """Read and write what there is; whether there may be more at once."""
@@ -294,6 +298,14 @@ class Shipping:
         self._flush()
         self._keep_place()
         return latest is not None
+
+    def hear_refusals(self) -> bool:
+        """Write down who wanted something else than SFTP, which sshd's log does not tell."""
+        for refusal in self._ends.refusals() if self._ends else ():
+            for told in self._sshd.refused(refusal.child, refusal.at):
+                self._keep_event(told)
+        self._flush()
+        return False
 
     def look(self) -> bool:
         """What is to be done by the clock."""
@@ -386,6 +398,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="the file is sshd's own (sshd -E), where a client can forge lines: for trying things out only",
     )
+    parser.add_argument(
+        "--no-accounting",
+        action="store_true",
+        help="leave the kernel's process accounting alone; nobody is told then that a shell was tried",
+    )
     return parser
 
 
@@ -402,7 +419,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     with stop_handle() as stop:
-        shipping = Shipping(host, _source(given))
+        shipping = Shipping(host, _source(given), None if given.no_accounting else Accounting(host))
         print("portal-log ready", flush=True)
         shipping.run(stop)
     return 0

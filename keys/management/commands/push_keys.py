@@ -9,12 +9,20 @@ from django.core.management.base import BaseCommand, CommandError
 
 from accounts.models import SftpAccount
 from hosts.core.errors import HostError
+from hosts.core.paths import shown
 from hosts.models import Host
 
 from ... import propagation
 from ...models import HostRun, PropagationRun
 from ...preview import Preview, previews
 from ...services import run_want_by_command
+
+_AHEAD = {
+    "stranger": "belongs to no account and would be removed.",
+    "unsound": "would be replaced: its owner, its group or its permissions are not right.",
+    "left": "is no key file and would be left there.",
+    "not-readable": "belongs to no account, cannot be read by the portal, and would be left there.",
+}
 
 
 class Command(BaseCommand):
@@ -62,10 +70,32 @@ class Command(BaseCommand):
                 for preview in previews(host, account):
                     is_right &= not preview.code
                     self._preview_show(host, preview, as_json=as_json)
+                if account is None:
+                    is_right &= self._outlook_show(host, as_json=as_json)
             except HostError as error:
                 is_right = False
-                self.stderr.write(f"{host.name}: {error.message} ({error.code})")
+                told = {"host": host.name, "state": "failed", "code": error.code, "reason": error.message}
+                if as_json:
+                    self.stdout.write(json.dumps(told))
+                else:
+                    self.stderr.write(f"{host.name}: {error.message} ({error.code})")
         return is_right
+
+    def _outlook_show(self, host: Host, *, as_json: bool) -> bool:
+        """What a run would do besides; False if it would stop."""
+        ahead = propagation.outlook(host)
+        found = {"stranger": ahead.strangers, "unsound": ahead.unsound, "left": ahead.odd, "not-readable": ahead.shut}
+        for state, names in found.items():
+            for name in names:
+                told = {"host": host.name, "name": shown(name), "state": state}
+                self.stdout.write(json.dumps(told) if as_json else f"{host.name}: {shown(name)} {_AHEAD[state]}")
+        if ahead.would_stop:
+            told = {"host": host.name, "state": "would-stop", "unasked": str(ahead.unasked)}
+            plain = (
+                f"{host.name}: the run would stop and ask: {ahead.unasked} keys would go that nobody asked to remove."
+            )
+            self.stdout.write(json.dumps(told) if as_json else plain)
+        return not ahead.would_stop
 
     def _preview_show(self, host: Host, preview: Preview, *, as_json: bool) -> None:
         if as_json:

@@ -23,16 +23,25 @@ from portal.checks import OURS
 from portal.runner import AlreadyRunning, Runner, free_port, take_data_directory
 from portal.schedules import schedules_sync
 
+# What may be left to another machine, or to a unit of systemd.
+ELSEWHERE = {
+    "worker": parts.worker_part,
+    "worker-keys": parts.keys_worker_part,
+    "worker-runs": parts.runs_worker_part,
+    "worker-soon": parts.soon_worker_part,
+    "beat": parts.beat_part,
+}
+
 
 class Command(BaseCommand):
-    """Starts broker, SFTP host, worker, beat and web; watches them; stops them in order on Ctrl-C or TERM."""
+    """Starts broker, SFTP host, workers, beat and web; watches them; stops them in order on Ctrl-C or TERM."""
 
-    help = "Start the whole portal: web, Celery worker, Celery beat, broker and SFTP host."
+    help = "Start the whole portal: web, Celery workers, Celery beat, broker and SFTP host."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         """`--without worker` leaves a part to be run elsewhere."""
-        parser.add_argument("--without", action="append", default=[], choices=["worker", "beat"])
+        parser.add_argument("--without", action="append", default=[], choices=list(ELSEWHERE))
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Runs until asked to stop."""
@@ -84,7 +93,7 @@ class Command(BaseCommand):
         if not runner.wait_until("The SFTP host", lambda: _listens(sftp_port), 20):
             return
         people, is_first = self._prepare(sftp_port)
-        for name, part in (("worker", parts.worker_part), ("beat", parts.beat_part)):
+        for name, part in ELSEWHERE.items():
             if name not in without:
                 runner.start(part(environment))
         if runner.wait_until("The web pages", lambda: _web_answers(port), 30):

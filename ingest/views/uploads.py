@@ -3,7 +3,9 @@
 from django.contrib import messages
 from django.db.models import Case, When
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.access import district_for, tool_for
@@ -11,14 +13,25 @@ from accounts.core.roles import Right, Tool
 from accounts.models import District, User
 from accounts.tables import table_page
 
-from . import selectors, services, wording
-from .access import epoch_for
-from .catalogue import format_title
-from .forms import FormatForm
-from .models import Epoch
-from .tables import EpochFilter, EpochTable
+from .. import endings, selectors, services, undos, wording
+from ..access import epoch_for
+from ..catalogue import format_title
+from ..forms import EndForm, FormatForm, ReleaseForm
+from ..models import Epoch
+from ..outcome import is_loaded
+from ..tables import EpochFilter, EpochTable
+from ..wording import is_compared
+from . import held
+from .downloads import findings_download
 
 FINDINGS_SHOWN = 200
+# Forms stand on the page of a held night: it does not change by itself.
+POLL: dict[str, int] = {
+    Epoch.State.QUEUED: 1,
+    Epoch.State.WORKING: 1,
+    Epoch.State.BEHIND: 10,
+    **dict.fromkeys(Epoch.OUTSIDE[:2], 5),
+}
 WORST_FIRST = Case(When(severity="error", then=0), When(severity="warning", then=1), default=2)
 
 
@@ -40,16 +53,34 @@ def _uploads(request: HttpRequest, district: District) -> dict[str, object]:
     page = selectors.page(selectors.epochs_of(district), request.GET.get("page"))
     rows = [(epoch, wording.sentence(epoch)) for epoch in page.object_list]
     is_busy = any(epoch.is_under_way for epoch, _ in rows)
-    return {"district": district, "page": page, "rows": rows, "poll_seconds": 2 if is_busy else 10}
+    return {
+        "district": district,
+        "page": page,
+        "rows": rows,
+        "stopped": selectors.stopped_since(district),
+        "release_form": ReleaseForm(),
+        "may_act": may_act(request),
+        "poll_seconds": 2 if is_busy else 10,
+    }
+
+
+def may_act(request: HttpRequest) -> bool:
+    """Whether this person is of the staff who decide about epochs."""
+    return isinstance(request.user, User) and request.user.has_tool(Tool.INGEST_HISTORY, Right.WRITE)
 
 
 @require_safe
 def epoch(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """One epoch: its stages as they happen, counts, findings, the log; for staff, what they can do."""
     found = epoch_for(request.user, slug, pk)
-    context = _epoch(request, found)
-    context["format_form"] = FormatForm(initial={"format": found.format})
-    return render(request, "ingest/epoch.html", context)
+    return epoch_page(request, found)
+
+
+def epoch_page(request: HttpRequest, found: Epoch, status: int = 200, **forms: object) -> HttpResponse:
+    """The page of one epoch, with forms that were refused in place of fresh ones."""
+    fresh = {"format_form": FormatForm(initial={"format": found.format}), "end_form": EndForm()}
+    context = {**_epoch(request, found), **fresh, "can_end": not endings.refusal(found), **forms}
+    return render(request, "ingest/epoch.html", context, status=status)
 
 
 @require_safe
@@ -59,10 +90,14 @@ def epoch_state(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 
 def _epoch(request: HttpRequest, found: Epoch) -> dict[str, object]:
-    may_act = isinstance(request.user, User) and request.user.has_tool(Tool.INGEST_HISTORY, Right.WRITE)
+    told = held.context_of(request, found)
+    # Behind nothing: it was sent back to be compared, or what it waited for has just been decided.
+    is_next = found.state == Epoch.State.BEHIND and not (told["first"] or told["stopped"])
+    is_in = found.state == Epoch.State.STUCK and is_loaded(found)
     return {
+        **told,
         "epoch": found,
-        "sentence": wording.sentence(found),
+        "sentence": wording.IS_NEXT if is_next else wording.sentence(found),
         "deleted_on": selectors.deleted_on(found),
         "district": found.district,
         "format_title": format_title(found.format),
@@ -70,8 +105,14 @@ def _epoch(request: HttpRequest, found: Epoch) -> dict[str, object]:
         "files": found.files.all(),
         "findings": found.findings.order_by(WORST_FIRST, "code", "message", "pk")[:FINDINGS_SHOWN],
         "findings_total": found.errors + found.warnings,
-        "may_act": may_act,
-        "poll_seconds": 1 if found.is_under_way else (5 if found.state in Epoch.OUTSIDE else 0),
+        "listed": selectors.listed_of(found),
+        "may_act": may_act(request),
+        "is_applied": found.state == Epoch.State.LOADED or is_in or not is_compared(found),
+        "is_lost": endings.is_lost(found),
+        "is_loaded": is_in,
+        "can_undo": found.applied_version is not None and not undos.refusal(found),
+        "can_hurry": found.state in (*Epoch.OUTSIDE, Epoch.State.WORKING, Epoch.State.STUCK),
+        "poll_seconds": 1 if is_next else POLL.get(found.state, 0),
     }
 
 
@@ -84,6 +125,13 @@ def epoch_log(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     name = f"{found.archive_name}-log.txt"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return HttpResponse(found.log, content_type="text/plain; charset=utf-8", headers=headers)
+
+
+@require_safe
+def epoch_findings(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase:
+    """All findings as CSV, as they lie in /upload-processed/; as soon as the check has ended."""
+    found = epoch_for(request.user, slug, pk)
+    return findings_download(found, found.archive_name or f"epoch-{found.pk}")
 
 
 @require_POST
@@ -101,13 +149,31 @@ def epoch_process(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 
 @require_POST
+def epoch_end(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Ends an epoch that trouble on our side has stopped; by staff, with a reason."""
+    found = epoch_for(request.user, slug, pk, Right.WRITE)
+    person = tool_for(request.user, Tool.INGEST_HISTORY, Right.WRITE)
+    form = EndForm(request.POST)
+    if not form.is_valid():
+        return epoch_page(request, found, 422, end_form=form)
+    try:
+        is_applied = services.epoch_end(found, reason=form.cleaned_data["reason"], actor=person)
+    except services.Refused as refused:
+        messages.error(request, refused.message)
+    else:
+        left = "Its rows stay applied." if is_applied else "Nothing of it is applied."
+        messages.success(request, f"It comes to its end now, and later epochs go on. {left}")
+    return redirect("epoch", slug=slug, pk=pk)
+
+
+@require_POST
 def epoch_format(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Staff say by hand what format an epoch is in."""
     found = epoch_for(request.user, slug, pk, Right.WRITE)
     person = tool_for(request.user, Tool.INGEST_HISTORY, Right.WRITE)
     form = FormatForm(request.POST)
     if not form.is_valid():
-        return render(request, "ingest/epoch.html", {**_epoch(request, found), "format_form": form}, status=422)
+        return epoch_page(request, found, 422, format_form=form)
     try:
         services.epoch_format_assign(found, form.cleaned_data["format"], actor=person)
     except services.Refused as refused:
@@ -121,8 +187,15 @@ def epoch_format(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def history(request: HttpRequest) -> HttpResponse:
     """Ingest history: every district's epochs, newest first, filtered by the address."""
     tool_for(request.user, Tool.INGEST_HISTORY)
-    chosen = EpochFilter(request.GET, queryset=selectors.all_epochs())
+    chosen = EpochFilter(request.GET, queryset=selectors.held_first(selectors.all_epochs()))
     table = EpochTable(chosen.qs)
     table_page(table, request)
-    context = {"table": table, "filter": chosen, "counts": selectors.state_counts()}
+    stopped = selectors.districts_stopped()
+    context = {
+        "table": table,
+        "filter": chosen,
+        "counts": selectors.state_counts(),
+        "stopped": stopped,
+        "blackout": selectors.blackout_of_all(timezone.localdate()),
+    }
     return render(request, "ingest/history.html", context)

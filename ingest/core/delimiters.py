@@ -1,0 +1,27 @@
+"""What stands between the values of a row. A district says what its files use; nothing is guessed."""
+
+from typing import NamedTuple
+
+
+class Delimiter(NamedTuple):
+    """The word it is known by in settings, the character, and how people call one and many of it."""
+
+    word: str
+    mark: str
+    one: str
+    many: str
+
+
+COMMA = Delimiter("comma", ",", "a comma", "commas")
+EVERY = (
+    COMMA,
+    Delimiter("semicolon", ";", "a semicolon", "semicolons"),
+    Delimiter("tab", "\t", "a tab", "tabs"),
+    Delimiter("pipe", "|", "an upright bar", "upright bars"),
+)
+TAB = "\t"
+
+
+def delimiter_of(word: str) -> Delimiter:
+    """The delimiter of that word; a comma where nothing is said."""
+    return next((one for one in EVERY if one.word == word), COMMA)

@@ -1,0 +1,54 @@
+"""Staff take the last applied night back: seen before, bound to what was seen, and nothing new until they say so."""
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts import audit
+from accounts.models import User
+from accounts.services import Refused
+
+from . import guarding, telling, undoing
+from .comparing import version_of
+from .models import Epoch, Judgement, Lane
+
+__all__ = ["Refused", "epoch_undo", "refusal", "version_of"]
+
+
+def refusal(epoch: Epoch) -> str:
+    """Why a night cannot be taken back now; empty if it can."""
+    if epoch.state == Epoch.State.UNDONE:
+        return "It was taken back already."
+    if epoch.state != Epoch.State.LOADED:
+        return "Only a night that was loaded can be taken back."
+    if Epoch.objects.filter(district=epoch.district_id, state=Epoch.State.WORKING).exists():
+        return "Another night of this district is being processed. Try again when it has ended."
+    return undoing.refusal(epoch)
+
+
+@transaction.atomic
+def epoch_undo(epoch: Epoch, *, version: int, is_over_seen: bool, reason: str, actor: User) -> None:
+    """Takes the last applied night back; then nothing is applied in this district until staff release it.
+
+    `version`: the state that was seen. `is_over_seen`: that more would change than usual was seen, if so. Raises
+    Refused.
+    """
+    lane = Lane.locked(epoch.district)
+    epoch = Epoch.objects.select_related("district").get(pk=epoch.pk)
+    why, words = refusal(epoch), " ".join(reason.split())
+    if why:
+        raise Refused("not-undoable", why)
+    if lane.version != version:
+        raise Refused("seen-before", "The records have changed since you opened the page. Look at it once more.")
+    if not words:
+        raise Refused("no-reason", "Say why, in a sentence.")
+    if guarding.undo_judged(epoch).holds and not is_over_seen:
+        raise Refused("over-limit", "More would change than the limits allow: tick that you have looked at it.")
+    done = undoing.undo(epoch)
+    message = f"Taken back by {actor}: {words}"
+    Judgement.objects.filter(epoch=epoch).update(act_message=message[:600], act_by=actor, act_at=timezone.now())
+    guarding.took_back(epoch, f"{epoch.name} was taken back by {actor}. {words}")
+    Epoch.objects.filter(pk=epoch.pk).update(state=Epoch.State.UNDONE)
+    telling.undone(epoch)
+    counts = {table: [one.added, one.changed, one.removed] for table, one in done.items()}
+    details = {"reason": words, "added, changed, removed": counts}
+    audit.record("epoch undone", actor=actor, district=epoch.district, subject=epoch.name, details=details)

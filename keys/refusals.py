@@ -1,0 +1,125 @@
+"""What we know of the key that a refused sign-in offered.
+
+A host can only say that it did not know a key. Whether that key was on its way just then, is disabled, or was removed,
+stands in the account's own rows; nothing is told of any other account's.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from ipaddress import ip_network
+from itertools import chain
+
+from accounts.models import SftpAccount
+from hosts.core.signin import Reason
+from hosts.models import SignIn
+
+from .core.errors import KeyProblem
+from .core.restrictions import combined
+from .models import HELD_BACK, AccountKey, FoundLine, KeySet, SharedKeyRequest
+
+# So many sets of an account are searched for a key that it does not have any more.
+MOST_SETS = 500
+
+
+class Why(StrEnum):
+    """Why the host did not know the key."""
+
+    NOT_YET = "not-yet"
+    CAME_SINCE = "came-since"
+    DISABLED = "disabled"
+    HELD_BACK = "held-back"
+    NO_NETWORK = "no-network"
+    REMOVED = "removed"
+    RETIRED = "retired"
+    LOST = "lost"
+    ASKED = "asked"
+    DECLINED = "declined"
+    FOUND = "found"
+    OURS = "ours"
+    OLD_NAME = "old-name"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """The key that tells most of those offered; without one, what is known of the user name.
+
+    `saved`: when the account's set came to hold it, or when what `why` says happened; `came`: when that set was on the
+    host, None if it is not yet; `reason` is one that people gave.
+    """
+
+    why: Why
+    fingerprint: str
+    saved: datetime | None = None
+    came: datetime | None = None
+    reason: str = ""
+
+
+def offered_by(account: SftpAccount, sign_in: SignIn) -> Offered | None:
+    """What is known of what a refused sign-in offered; None if it was refused for neither its key nor its name."""
+    if sign_in.reason not in (Reason.UNKNOWN_KEY, Reason.UNKNOWN_ACCOUNT):
+        return None
+    if sign_in.username != account.username:
+        return Offered(Why.OLD_NAME, "")
+    sets = list(account.key_sets.order_by("-version")[:MOST_SETS])
+    if sign_in.reason == Reason.UNKNOWN_ACCOUNT:
+        made = next((one for one in sets if one.cause == KeySet.Cause.ACCOUNT), None)
+        return _of_set(made, "", sign_in) if made else None
+    return _of_keys(account, sign_in, sets)
+
+
+def _of_keys(account: SftpAccount, sign_in: SignIn, sets: list[KeySet]) -> Offered:
+    prints = list(dict.fromkeys([*sign_in.offered, sign_in.fingerprint]))
+    keys = account.keys.filter(fingerprint__in=prints).order_by("position")
+    known = [_of_key(account, key, sets, sign_in) for key in keys]
+    # A key that would work is told first: whoever offers several waits for that one.
+    known.sort(key=lambda one: one.why in (Why.DISABLED, Why.HELD_BACK, Why.NO_NETWORK))
+    return next(chain(known, _of_others(account, prints, sets)), Offered(Why.UNKNOWN, sign_in.fingerprint))
+
+
+def _of_key(account: SftpAccount, key: AccountKey, sets: list[KeySet], sign_in: SignIn) -> Offered:
+    """Of a key that the account has now."""
+    if key.disabled is not None:
+        why = Why.HELD_BACK if key.mark_code == HELD_BACK else Why.DISABLED
+        return Offered(why, key.fingerprint, key.disabled, reason=key.mark_reason)
+    if not _has_line(account, key):
+        return Offered(Why.NO_NETWORK, key.fingerprint)
+    made = next((one for one in sets if one.brings(key.fingerprint)), None)
+    return _of_set(made, key.fingerprint, sign_in) if made else Offered(Why.OURS, key.fingerprint, key.added)
+
+
+def _of_set(made: KeySet, print: str, sign_in: SignIn) -> Offered:
+    """Of what came to the host with this set."""
+    if made.on_host is None:
+        return Offered(Why.NOT_YET, print, made.at)
+    return Offered(Why.OURS if made.on_host <= sign_in.at else Why.CAME_SINCE, print, made.at, made.on_host)
+
+
+def _has_line(account: SftpAccount, key: AccountKey) -> bool:
+    """Whether a line is written for it at all: not if it and the account share no network."""
+    try:
+        key.value()
+    except KeyProblem:
+        return False
+    own, whole = (tuple(map(ip_network, texts)) for texts in (key.networks, account.key_file.networks))
+    return combined(whole, own) is not None
+
+
+_GONE = {KeySet.Cause.LOST: Why.LOST, KeySet.Cause.RETIRED: Why.RETIRED}
+
+
+def _of_others(account: SftpAccount, prints: list[str], sets: list[KeySet]) -> Iterator[Offered]:
+    """Of keys that the account had, asked for, or that stood in its file without its doing."""
+    for made in sets:
+        for fact in made.removed:
+            if fact["fingerprint"] in prints:
+                why = _GONE.get(KeySet.Cause(made.cause), Why.REMOVED)
+                yield Offered(why, fact["fingerprint"], made.at, reason=made.reason)
+    asked = {SharedKeyRequest.State.WAITING: Why.ASKED, SharedKeyRequest.State.DECLINED: Why.DECLINED}
+    for request in account.shared_key_requests.filter(fingerprint__in=prints, state__in=asked):
+        state = SharedKeyRequest.State(request.state)
+        yield Offered(asked[state], request.fingerprint, request.decided or request.asked, reason=request.reason)
+    for line in account.found_lines.filter(fingerprint__in=prints, state=FoundLine.State.KEPT):
+        yield Offered(Why.FOUND, line.fingerprint, line.found)

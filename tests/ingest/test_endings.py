@@ -1,0 +1,345 @@
+"""Private copies, what was claimed, or both are lost; staff end what is stopped; a district is closed."""
+
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import AuditEntry, District, OutboxMessage, User
+from accounts.services import Refused, district_state_set
+from ingest import archive, endings, holds, services, tasks
+from ingest.models import Epoch, Lane
+from ingest.staging import FilesLost
+
+from . import epochs
+from .test_guarding import FEW, FULL, THIRD, active
+from .test_undos import SECOND
+from .test_views_holds import client_of, page
+from .uploading import NEXT_NIGHT, NIGHT, home, look, night, process, put, queue, staged
+
+
+@pytest.fixture
+def staff(district: District) -> User:
+    return User.objects.get(email="support@vendor.example")
+
+
+@pytest.fixture
+def support(district: District) -> Client:
+    return client_of("support@vendor.example")
+
+
+@pytest.fixture
+def held(district: District) -> Epoch:
+    """A night that is held, with another behind it."""
+    night(district, NIGHT, FULL)
+    made = night(district, NEXT_NIGHT, FEW)
+    night(district, THIRD, FULL)
+    return made
+
+
+def approve(epoch: Epoch, staff: User) -> None:
+    epoch = Epoch.objects.get(pk=epoch.pk)
+    seen = holds.Seen(epoch.judgement.content, epoch.judgement.against)
+    holds.hold_approve(epoch, seen=seen, reason="They closed a school.", actor=staff)
+
+
+def now(epoch: Epoch) -> Epoch:
+    return Epoch.objects.select_related("district").get(pk=epoch.pk)
+
+
+def try_on(epoch: Epoch) -> Epoch:
+    """Until it is given up."""
+    for _ in range(8):
+        Epoch.objects.filter(pk=epoch.pk).update(next_try=None)
+        process(epoch.district)
+    return now(epoch)
+
+
+def log_of(epoch: Epoch) -> str:
+    return (home(epoch.district) / "upload-processed" / epoch.archive_name / archive.LOG_NAME).read_text()
+
+
+def states(district: District) -> list[str]:
+    return list(Epoch.objects.filter(district=district).order_by("name").values_list("state", flat=True))
+
+
+def claimed_lose() -> None:
+    shutil.rmtree(settings.SFTP_ROOT / "claimed")
+    (settings.SFTP_ROOT / "claimed").mkdir()
+
+
+def copies_lose() -> None:
+    shutil.rmtree(settings.STAGING_DIR, ignore_errors=True)
+
+
+def both_lose() -> None:
+    copies_lose()
+    claimed_lose()
+
+
+def spools_lose() -> None:
+    for place in settings.STAGING_DIR.rglob("*.arrow"):
+        place.unlink()
+
+
+# --- What is lost and can be had again ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lose", [copies_lose, spools_lose])
+@pytest.mark.parametrize("when", ["before the approval", "after it"])
+def test_what_is_made_again_from_what_was_claimed_is_applied_as_approved(
+    district: District, staff: User, held: Epoch, lose, when: str
+) -> None:
+    if when == "before the approval":
+        lose()
+    approve(held, staff)
+    lose()
+    process(district)
+    assert states(district) == ["loaded", "loaded", "loaded"]
+    assert now(held).judgement.act == "approved"
+    assert now(held).judgement.sample == []
+
+
+def test_a_copy_that_is_cut_short_is_made_again(district: District, staff: User, held: Epoch) -> None:
+    for place in [one for one in settings.STAGING_DIR.rglob("0*") if one.is_file()]:
+        place.write_bytes(place.read_bytes()[:10])
+    spools_lose()
+    approve(held, staff)
+    process(district)
+    assert now(held).state == "loaded"
+
+
+def test_a_sweep_leaves_alone_what_is_being_copied_again(district: District, held: Epoch) -> None:
+    begun = settings.STAGING_DIR / str(held.pk) / "begun"
+    begun.mkdir()
+    Lane.objects.update(lease_until=timezone.now() + timedelta(minutes=1), lease_token="theirs")
+    tasks.staging.sweep()
+    assert begun.is_dir()
+    Lane.objects.update(lease_until=timezone.now() - timedelta(minutes=1))
+    tasks.staging.sweep()
+    assert not begun.exists()
+
+
+def test_a_night_behind_whose_copies_are_lost_has_its_turn(district: District, staff: User, held: Epoch) -> None:
+    copies_lose()
+    holds.hold_discard(
+        now(held),
+        seen=holds.Seen(now(held).judgement.content, now(held).judgement.against),
+        reason="Wrong.",
+        actor=staff,
+    )
+    process(district)
+    assert states(district) == ["loaded", "discarded", "loaded"]
+    assert staged() == []
+
+
+def test_an_approval_is_void_if_other_rows_would_change_now(district: District, staff: User, held: Epoch) -> None:
+    approve(held, staff)
+    spools_lose()
+    judgement = now(held).judgement
+    judgement.tables[0]["kinds"][0]["number"] += 1
+    judgement.save()
+    process(district)
+    assert (now(held).state, now(held).judgement.act) == ("held", "")
+
+
+# --- What is lost for good ---------------------------------------------------------------------------------------
+
+
+def _spoil() -> None:
+    """What was claimed is not what it was, and there is no copy."""
+    copies_lose()
+    for place in (settings.SFTP_ROOT / "claimed").rglob("*.csv"):
+        place.write_bytes(place.read_bytes() + b"x")
+
+
+@pytest.mark.parametrize("lose", [both_lose, _spoil])
+def test_a_night_whose_files_are_lost_is_discarded_by_staff_and_later_ones_go_on(
+    district: District, staff: User, support: Client, held: Epoch, lose
+) -> None:
+    lose()
+    approve(held, staff)
+    stuck = try_on(held)
+    assert (stuck.state, stuck.trouble, active()) == ("stuck", FilesLost.about, 40)
+    told = page(support, "epoch", stuck)
+    for words in ("Discard it", "Nothing of it is applied", "Files of this epoch are lost"):
+        assert words in told, words
+    for words in ("safe", f"“{stuck.pk}”", "Nothing is lost"):
+        assert words not in told, words
+    address = reverse("epoch_end", args=[district.slug, stuck.pk])
+    assert support.post(address, {"reason": ""}).status_code == 422
+    assert now(held).state == "stuck"
+    support.post(address, {"reason": "The disk was replaced."})
+    third = Epoch.objects.get(name=THIRD)
+    process(district)
+    ended = now(held)
+    assert (ended.state, ended.archive_name, active()) == ("discarded", NEXT_NIGHT, 40)
+    assert "lost or damaged on our side" in ended.judgement.act_message
+    assert "The disk was replaced." in log_of(ended)
+    assert now(third).state != "behind"
+    assert AuditEntry.objects.get(action="stopped epoch ended").details["reason"] == "The disk was replaced."
+    assert OutboxMessage.objects.filter(kind="epoch-discarded", to="dana@smithville.example").count() == 1
+    for name in ("epoch", "epoch_state"):
+        page(support, name, ended)
+
+
+def test_a_night_that_was_applied_before_its_files_were_lost_stays_applied(
+    district: District, staff: User, support: Client, held: Epoch
+) -> None:
+    shutil.rmtree(settings.SFTP_ROOT / "claimed" / str(held.pk))
+    approve(held, staff)
+    stuck = try_on(held)
+    assert (stuck.state, active()) == ("stuck", 20)
+    told = page(support, "epoch", stuck)
+    assert "Its rows are applied" in told
+    assert "End it without its files" in told
+    for words in ("safe", f"“{stuck.pk}”", "Discard it", "Nothing of it is applied", "would change"):
+        assert words not in told, words
+    assert services.epoch_end(stuck, reason="The disk was replaced.", actor=staff)
+    process(district)
+    ended = now(held)
+    assert (ended.state, ended.archive_name) == ("loaded", NEXT_NIGHT)
+    log = log_of(ended)
+    assert log.startswith("SUCCEEDED: ")
+    assert "its files were lost or damaged on our side" in log
+    assert "The disk was replaced." in page(support, "epoch", ended)
+    mail = OutboxMessage.objects.get(kind="epoch-files-lost")
+    assert (mail.to, "are applied" in mail.text) == ("dana@smithville.example", True)
+    assert (states(district)[2], active()) == ("loaded", 40)
+
+
+def test_a_night_whose_directory_is_lost_before_it_is_copied_is_discarded(district: District, staff: User) -> None:
+    epoch = queue(district, NIGHT, FULL)
+    Epoch.objects.filter(pk=epoch.pk).update(step="claim", state="working", started=timezone.now())
+    shutil.rmtree(home(district) / "upload" / NIGHT)
+    stuck = try_on(epoch)
+    assert (stuck.state, stuck.trouble) == ("stuck", FilesLost.about)
+    assert not services.epoch_end(stuck, reason="Gone.", actor=staff)
+    process(district)
+    ended = now(epoch)
+    assert (ended.state, ended.errors) == ("discarded", 0)
+    assert night(district, NEXT_NIGHT, FULL).state == "loaded"
+
+
+def test_only_what_is_stopped_is_ended_and_not_while_it_is_tried(district: District, staff: User, held: Epoch) -> None:
+    with pytest.raises(Refused) as refused:
+        services.epoch_end(held, reason="x", actor=staff)
+    assert refused.value.code == "not-endable"
+    Epoch.objects.filter(pk=held.pk).update(state="stuck")
+    Lane.objects.update(lease_until=timezone.now() + timedelta(minutes=1), lease_token="theirs")
+    with pytest.raises(Refused) as refused:
+        services.epoch_end(held, reason="x", actor=staff)
+    assert refused.value.code == "at-work"
+
+
+def test_what_is_applied_and_has_its_files_is_not_ended_without_them(district: District, held: Epoch) -> None:
+    last = Epoch.objects.get(name=NIGHT)
+    Epoch.objects.filter(pk=last.pk).update(state="stuck", step="log", trouble="The host's disk does not answer.")
+    assert "Process now" in endings.refusal(now(last))
+
+
+# --- A district is closed ----------------------------------------------------------------------------------------
+
+
+def close(district: District, capture) -> None:
+    with capture(execute=True):
+        district_state_set(district, District.State.CLOSED, reason="They have left.", actor=None)
+    process(district)
+
+
+def private_files() -> list[Path]:
+    places = [settings.STAGING_DIR, settings.SFTP_ROOT / "claimed"]
+    return [one for place in places for one in place.rglob("*") if one.is_file()]
+
+
+def test_closing_a_district_discards_what_is_held_and_all_that_waits(
+    district: District, support: Client, held: Epoch, clock, django_capture_on_commit_callbacks
+) -> None:
+    queue(district, "20261124-020000", FULL)
+    put(district, "20261125-020000", {"odd.csv": b"a,b\n1,2\n"})
+    tasks.looking.look_everywhere()
+    Epoch.objects.filter(name="20261125-020000").update(hurry=True)
+    tasks.looking.look_everywhere()
+    assert states(district) == ["loaded", "held", "behind", "queued", "waiting_staff"]
+    close(district, django_capture_on_commit_callbacks)
+    assert states(district) == ["loaded", *["discarded"] * 4]
+    assert active() == 40
+    assert private_files() == []
+    for epoch in Epoch.objects.filter(state="discarded"):
+        assert epoch.judgement.act_message.endswith("Reason: The district was closed.")
+        assert epoch.errors == 0
+        for name in ("epoch", "epoch_state", "epoch_log"):
+            assert support.get(reverse(name, args=[district.slug, epoch.pk])).status_code == 200
+    told = AuditEntry.objects.get(action="epochs of a closed district discarded").details
+    assert told["epochs"] == [NEXT_NIGHT, THIRD, "20261124-020000", "20261125-020000"]
+    assert not OutboxMessage.objects.filter(kind="epoch-discarded").exists()
+    clock.move(days=90)
+    assert archive.purge() == 5
+    assert list((home(district) / "upload-processed").iterdir()) == []
+
+
+def test_what_was_left_in_a_closed_district_is_swept_once(district: District, held: Epoch) -> None:
+    District.objects.update(state="closed")
+    assert (endings.closed_end(), endings.closed_end()) == (1, 0)
+    process(district)
+    assert states(district) == ["loaded", "discarded", "discarded"]
+
+
+def test_what_is_stopped_in_a_closed_district_ends_too(
+    district: District, staff: User, held: Epoch, django_capture_on_commit_callbacks
+) -> None:
+    claimed_lose()
+    approve(held, staff)
+    try_on(held)
+    close(district, django_capture_on_commit_callbacks)
+    assert states(district) == ["loaded", "loaded", "discarded"]
+    assert endings.closed_end() == 0
+
+
+def test_suspending_a_district_discards_nothing(
+    district: District, held: Epoch, django_capture_on_commit_callbacks
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        district_state_set(district, District.State.SUSPENDED, reason="Unpaid.", actor=None)
+    assert endings.closed_end() == 0
+    assert states(district) == ["loaded", "held", "behind"]
+
+
+@pytest.mark.parametrize("state", ["suspended", "closed"])
+def test_who_may_not_act_is_told_whether_it_is_closed_or_suspended(
+    district: District, support: Client, held: Epoch, state: str
+) -> None:
+    District.objects.update(state=state)
+    answer = support.post(reverse("epoch_decide", args=[district.slug, held.pk]), {"act": "discard", "reason": "x"})
+    assert answer.status_code == 403
+    told = answer.content.decode()
+    assert [word for word in ("suspended", "closed") if f"This district is {word}" in told] == [state]
+
+
+def test_a_second_night_after_a_discard_by_staff_is_compared_with_what_is_on_record(
+    district: District, staff: User, held: Epoch
+) -> None:
+    both_lose()
+    approve(held, staff)
+    services.epoch_end(try_on(held), reason="Lost.", actor=staff)
+    third = try_on(Epoch.objects.get(name=THIRD))
+    assert third.state == "stuck"
+    services.epoch_end(third, reason="Lost, too.", actor=staff)
+    assert night(district, "20261124-020000", SECOND).state == "loaded"
+    assert active() == 43
+
+
+def test_what_is_never_read_stays_in_the_upload_of_a_closed_district(district: District) -> None:
+    place = put(district, NIGHT, epochs.students())
+    (place / "link").symlink_to("/etc/hostname")
+    look()
+    Epoch.objects.update(state="waiting_staff", look_code="hostile")
+    District.objects.update(state="closed")
+    assert endings.closed_end() == 0
+    assert states(district) == ["waiting_staff"]
+    assert not list((settings.SFTP_ROOT / "claimed").iterdir())
