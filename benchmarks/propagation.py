@@ -11,6 +11,7 @@ Options: --delay 0 --where tmpfs --rounds 3 --quick --no-slow --disk DIRECTORY -
 import argparse
 import contextlib
 import hashlib
+import json
 import os
 import random
 import resource
@@ -24,6 +25,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -32,6 +34,7 @@ os.environ |= {"DATA_DIR": DATA, "DJANGO_SETTINGS_MODULE": "portal.settings"}
 
 import django  # noqa: E402
 import paramiko  # noqa: E402
+from django.conf import settings  # noqa: E402
 
 django.setup()
 
@@ -104,16 +107,20 @@ class Server:
             sshd.kill()  # unshare pays no heed to less
             sshd.wait()
 
+    def columns(self) -> dict[str, Any]:
+        """Of the host's row. The secret it is sealed with is that of the environment, for this run only."""
+        return {
+            "name": "benchmark",
+            "kind": Host.Kind.OPENSSH,
+            "address": self.link.address,
+            "port": self.port,
+            "username": "root",
+            "host_key": " ".join((self.directory / "host.pub").read_text().split()[:2]),
+            "client_key_sealed": vault.sealed((self.directory / "client").read_bytes()).decode("ascii"),
+        }
+
     def host(self) -> Host:
-        return Host(
-            name="benchmark",
-            kind=Host.Kind.OPENSSH,
-            address=self.link.address,
-            port=self.port,
-            username="root",
-            host_key=" ".join((self.directory / "host.pub").read_text().split()[:2]),
-            client_key_sealed=vault.sealed((self.directory / "client").read_bytes()).decode("ascii"),
-        )
+        return Host(**self.columns())
 
     def ssh_options(self) -> list[str]:
         known = self.directory / f"known-{self.port}"
@@ -238,52 +245,77 @@ class Column:
         return statistics.median(self.seconds[row])
 
 
-def measure(column: Column, server: Server, place: Path, source: Path, options: argparse.Namespace) -> None:
-    """One round of everything, each method in a directory of its own."""
-    wanted = files_of(options.files)
-    ours, theirs, slow = (place / name for name in ("ours", "theirs", "slow"))
-    for root in (ours, theirs, slow):
-        shutil.rmtree(root, ignore_errors=True)
-        (root / "keys").mkdir(parents=True)
-    os.sync()
+Block = Callable[[Column, Path], None]
 
-    def with_files(work: Callable[[HostFiles], object]) -> Callable[[], None]:
-        def connected_work() -> None:
-            with server.files(ours) as files:
-                work(files)
 
-        return connected_work
+@dataclass(slots=True)
+class Methods:
+    """What is measured at one place and delay, in blocks that each have a directory of their own."""
 
-    column.time(f"{US}: first push with read-back", with_files(lambda files: pushed_and_compared(files, wanted)))
-    check_same(ours / "keys", wanted)
-    shutil.rmtree(ours / "keys")
-    (ours / "keys").mkdir()
-    os.sync()
-    column.time(f"{US}: first push alone", with_files(lambda files: pushed(files, wanted)))
-    column.time(f"{US}: every file read and compared", with_files(lambda files: compared(files, wanted)))
-    check_same(ours / "keys", wanted)
-    os.sync()
-    column.time(f"{RSYNC} -a --fsync: first push", lambda: rsync(server, theirs, source, "-a", "--fsync"))
-    column.time(f"{RSYNC} -anc: compared", lambda: rsync(server, theirs, source, "-anc"))
-    with server.files(ours) as files:
-        known = marks_of(files)
-    column.time(f"{US}: nothing changed", with_files(lambda files: nothing_changed(files, known)))
-    column.time(f"{RSYNC} -a: nothing changed", lambda: rsync(server, theirs, source, "-a"))
-    changed = dict(list(files_of(options.files, version=2).items())[:: options.files // CHANGED][:CHANGED])
+    server: Server
+    source: Path
+    options: argparse.Namespace
+    wanted: Files
 
-    def some_changed(files: HostFiles) -> None:
-        nothing_changed(files, known)
-        pushed(files, changed)
-        compared(files, changed)
+    def blocks(self) -> list[Block]:
+        slow = [] if self.options.no_slow else [self.one_by_one]
+        return [self.ours_with_read_back, self.theirs, self.ours, *slow]
 
-    column.time(f"{US}: {CHANGED} changed", with_files(some_changed))
-    if not options.no_slow:
-        few = dict(list(wanted.items())[: options.few])
-        factor = options.files / options.few
-        column.time("paramiko, one by one: first push", lambda: sequential(server, slow, few), factor)
-        column.time("sftp -b: first push", lambda: sftp_batch(server, slow, few, source), factor)
-    for root in (ours, theirs, slow):
-        shutil.rmtree(root)
+    def ours_with_read_back(self, column: Column, place: Path) -> None:
+        def work() -> None:
+            with self.server.files(place) as files:
+                pushed_and_compared(files, self.wanted)
+
+        column.time(f"{US}: first push with read-back", work)
+        check_same(place / "keys", self.wanted)
+
+    def ours(self, column: Column, place: Path) -> None:
+        def connected(work: Callable[[HostFiles], object]) -> Callable[[], None]:
+            def connected_work() -> None:
+                with self.server.files(place) as files:
+                    work(files)
+
+            return connected_work
+
+        column.time(f"{US}: first push alone", connected(lambda files: pushed(files, self.wanted)))
+        column.time(f"{US}: every file read and compared", connected(lambda files: compared(files, self.wanted)))
+        check_same(place / "keys", self.wanted)
+        with self.server.files(place) as files:
+            known = marks_of(files)
+        column.time(f"{US}: nothing changed", connected(lambda files: nothing_changed(files, known)))
+        count = self.options.files
+        changed = dict(list(files_of(count, version=2).items())[:: count // CHANGED][:CHANGED])
+
+        def some_changed(files: HostFiles) -> None:
+            nothing_changed(files, known)
+            pushed(files, changed)
+            compared(files, changed)
+
+        column.time(f"{US}: {CHANGED} changed", connected(some_changed))
+
+    def theirs(self, column: Column, place: Path) -> None:
+        column.time(f"{RSYNC} -a --fsync: first push", lambda: rsync(self.server, place, self.source, "-a", "--fsync"))
+        column.time(f"{RSYNC} -anc: compared", lambda: rsync(self.server, place, self.source, "-anc"))
+        check_same(place / "keys", self.wanted)
+        column.time(f"{RSYNC} -a: nothing changed", lambda: rsync(self.server, place, self.source, "-a"))
+
+    def one_by_one(self, column: Column, place: Path) -> None:
+        few = dict(list(self.wanted.items())[: self.options.few])
+        factor = self.options.files / self.options.few
+        column.time("paramiko, one by one: first push", lambda: sequential(self.server, place, few), factor)
+        column.time("sftp -b: first push", lambda: sftp_batch(self.server, place, few, self.source), factor)
+
+
+def measure(column: Column, methods: Methods, above: Path, turn: int) -> None:
+    """One round of everything. Each round begins with another block: what a disk has just done is felt by the next."""
+    blocks = methods.blocks()
+    for block in blocks[turn % len(blocks) :] + blocks[: turn % len(blocks)]:
+        place = above / "place"
+        (place / "keys").mkdir(parents=True)
+        os.sync()
+        time.sleep(1)
+        block(column, place)
+        shutil.rmtree(place)
 
 
 def check_same(directory: Path, wanted: Files) -> None:
@@ -313,31 +345,37 @@ def told(name: str, column: Column) -> None:
         print(f"    {goal:56}{value:8.2f}")
 
 
-# --- Memory ------------------------------------------------------------------------------------------------------
+# --- The portal's own run ----------------------------------------------------------------------------------------
 
 
-def memory(server: Server, place: Path, options: argparse.Namespace) -> None:
-    """The most memory that a push of so many files takes, each in a process of its own."""
-    print("\nMemory of a push with read-back (contents made as they are needed), tmpfs")
-    for count in (options.files // 4, options.files):
-        child = os.fork()
-        if child == 0:
-            os._exit(0 if pushed_by_a_stream(server, place / f"memory-{count}", count) else 1)
-        _, status, usage = os.wait4(child, 0)
-        if status:
-            raise SystemExit("the push failed")
-        print(f"  {count:7,} files  {usage.ru_maxrss / 1024:6.0f} MB")
+def portal_runs(server: Server, place: Path, options: argparse.Namespace) -> None:
+    """Whole runs of the portal with its database, each number of accounts in a process of its own."""
+    print("\nWhole runs of the portal (database: SQLite), tmpfs, 0 ms")
+    secrets = {"SECRETS_KEYS": ",".join(settings.SECRETS_KEYS)}  # what the host's row is sealed with
+    for count in (options.files // 4, options.files, options.files * 2):
+        root, data = place / f"run-{count}", Path(tempfile.mkdtemp(dir="/dev/shm"))
+        (root / "keys").mkdir(parents=True)
+        host = json.dumps(server.columns())
+        script = [sys.executable, str(ROOT / "benchmarks" / "portal_run.py"), str(count), str(root), host]
+        done = subprocess.run(
+            script, env={**os.environ, "DATA_DIR": str(data), **secrets}, stdout=subprocess.PIPE, text=True, check=False
+        )
+        shutil.rmtree(data)
+        if done.returncode != 0:
+            raise SystemExit("the portal's run failed")
+        told_run(count, json.loads(done.stdout))
+        shutil.rmtree(root)
 
 
-def pushed_by_a_stream(server: Server, root: Path, count: int) -> bool:
-    """Push as the portal would: a content is made when its turn comes."""
-    (root / "keys").mkdir(parents=True)
-    names = [KEYS.child(f"district-{number:05}.k12.us") for number in range(count)]
-    with server.files(root) as files:
-        must(files.write_many((name, name.name.encode() * 40) for name in names))
-        read = sum(isinstance(found, FileRead) for _, found in files.read_many(names, LIMIT))
-    shutil.rmtree(root)
-    return read == count
+def told_run(count: int, told: dict[str, Any]) -> None:
+    """One number of accounts."""
+    deciding = told["deciding"]
+    print(f"  {count:,} accounts")
+    print(f"    deciding what each holds   {deciding['cpu']:6.2f} s CPU, {deciding['queries']} queries")
+    for row in ("first push", "nothing changed", "every file read", f"{CHANGED} changed"):
+        of = told[row]
+        print(f"    {row:25}  {of['wall']:6.2f} s, {of['cpu']:.2f} s CPU; {of['written']:,} written")
+    print(f"    memory  {told['memory']:.0f} MB at most; {told['idle']:.0f} MB before the first run")
 
 
 @contextlib.contextmanager
@@ -397,11 +435,12 @@ def main() -> None:
                     above = "/dev/shm" if where == "tmpfs" else options.disk
                     with directory_in(above) as place:
                         column = Column()
-                        for _ in range(options.rounds):
-                            measure(column, server, place, source, options)
+                        methods = Methods(server, source, options, files_of(options.files))
+                        for turn in range(options.rounds):
+                            measure(column, methods, place, turn)
                         told(f"{where}, {delay:g} ms", column)
                         if where == "tmpfs" and not delay:
-                            memory(server, place, options)
+                            portal_runs(server, place, options)
 
 
 if __name__ == "__main__":
