@@ -113,7 +113,7 @@ def one_of_each_host(accounts: Iterable[int]) -> list[int]:
 
 
 def _push_saved(host_pk: int, account_pk: int) -> None:
-    push_one(account_pk)
+    push_one(account_pk, host_pk)
     while waiting := _waiting_on(host_pk):
         host = Host.every.get(pk=host_pk)
         if _push_due(host, waiting, PropagationRun.Cause.SAVED, at_once=not _tried_lately(host)) is None:
@@ -127,11 +127,11 @@ def _waiting_on(host_pk: int) -> list[int]:
     return list(files.order_by("-wanted").values_list("pk", flat=True)[:PUSHED_AT_ONCE])
 
 
-def push_one(account_pk: int) -> None:
-    """Pushes one account that waits, and keeps a run of its own in the history. Nothing if it waits no longer, or
-    another worker is at it just now."""
+def push_one(account_pk: int, host_pk: int | None = None) -> None:
+    """Pushes one account that waits, and keeps a run of its own in the history. Nothing if it waits no longer, another
+    worker is at it just now, or it is not on this host: whoever has a place at one must not be held up at another."""
     file = due().filter(free_to_take(), account=account_pk).select_related("account__host").first()
-    if file is not None:
+    if file is not None and host_pk in (None, file.account.host_id):
         # What was just saved may find a host that is back long before its pause ends.
         at_once = not file.tries and not _tried_lately(file.account.host)
         _push_due(file.account.host, [file.pk], PropagationRun.Cause.SAVED, at_once=at_once)

@@ -173,6 +173,26 @@ def test_a_save_is_brought_before_what_else_waits_there(account: SftpAccount, re
     assert runs == [{newest.pk}, {older.pk}]
 
 
+def test_who_has_a_place_at_one_host_is_not_held_up_at_another_that_the_account_has_moved_to(
+    account: SftpAccount, reached: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (moved,) = _accounts("slow", 1)
+    away = HostFactory(name="away")
+
+    class Moving(Lanes):
+        """The account moves between the choice of the lane and the work in it."""
+
+        def work(self, host_pk: int, do: Callable[[], object]) -> bool:
+            SftpAccount.objects.filter(pk=moved.pk).update(host=away)
+            return super().work(host_pk, do)
+
+    monkeypatch.setattr(propagation, "_saves", Moving(2))
+    # It has to be looked at again: then its own host's lane is the one.
+    assert (propagation.push_saved(moved.pk), reached) == (False, [])
+    propagation.push_saved(moved.pk)
+    assert reached == ["away"]
+
+
 # --- Runs over a slow host ---------------------------------------------------------------------------------------
 
 
