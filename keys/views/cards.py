@@ -65,8 +65,10 @@ class Way:
     def of(self, card: KeyCard) -> Stop:
         """How far one key has got."""
         if card.key.disabled:
-            gone = _taken_off(card, self.file)
-            return Stop("taken off the host", gone) if gone else self._going()
+            if gone := _taken_off(card, self.file):
+                return Stop("taken off the host", gone)
+            if not self.is_shut_off:
+                return self._going()
         if self.district.state != District.State.ACTIVE:
             if self.is_shut_off:
                 return Stop(f"not on the host: the district is {self.district.state}", is_done=False)
@@ -91,10 +93,10 @@ def _taken_off(card: KeyCard, file: KeyFile) -> datetime | None:
     return card.off_host or (card.key.disabled if file.state == KeyFile.State.ON_HOST else None)
 
 
-def cards_of(account: SftpAccount, file: KeyFile, live_by: datetime) -> tuple[Card, ...]:
-    """A card for each key of the account, in the order of the box."""
+def cards_of(account: SftpAccount, file: KeyFile, live_by: datetime, *, is_shut_off: bool) -> tuple[Card, ...]:
+    """A card for each key of the account, in the order of the box; `is_shut_off` as `selectors` tells it."""
     today, policy = today_in(account.district), Policy()
-    way = Way(account.district, file, live_by, is_shut_off=selectors.is_shut_off(account))
+    way = Way(account.district, file, live_by, is_shut_off)
     return tuple(
         Card(
             key=card.key,
@@ -103,7 +105,7 @@ def cards_of(account: SftpAccount, file: KeyFile, live_by: datetime) -> tuple[Ca
             last_address=card.last_address,
             badge=_badge(card, file, today),
             expiry=expiry_told(card.key.expires_on, today),
-            warnings=tuple(_warnings(card, file)),
+            warnings=tuple(_warnings(card, way)),
             notes=tuple(_replacement_told(card.key)),
             advice=advise(card.value, policy) if card.value else (),
         )
@@ -162,13 +164,12 @@ def expiry_told(expires_on: date | None, today: date) -> str:
     return f"Works until {day}."
 
 
-def _warnings(card: KeyCard, file: KeyFile) -> Iterator[str]:
+def _warnings(card: KeyCard, way: Way) -> Iterator[str]:
     key = card.key
     if key.disabled:
-        is_off = (
-            "It is no longer on the host." if _taken_off(card, file) else "It may still work until the host has it."
-        )
-        yield f"Disabled since {_day_of(key.disabled)}: {key.mark_reason} {is_off}"
+        is_off = way.is_shut_off or _taken_off(card, way.file)
+        told = "It is no longer on the host." if is_off else "It may still work until the host has it."
+        yield f"Disabled since {_day_of(key.disabled)}: {key.mark_reason} {told}"
     elif key.disable_on:
         yield f"This key will be disabled on {day_told(key.disable_on)}: {key.mark_reason}"
 

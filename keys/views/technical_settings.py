@@ -218,7 +218,8 @@ def account_state(request: HttpRequest, district: District) -> dict[str, Any]:
     account = district.sftp_account
     file = KeyFile.objects.get(account=account)
     live_by = selectors.next_hourly_run()
-    cards = cards_of(account, file, live_by)
+    is_shut_off = selectors.is_shut_off(account)
+    cards = cards_of(account, file, live_by, is_shut_off=is_shut_off)
     sign_ins = selectors.sign_in_state(account)
     is_waiting, is_blocked = bool(cards and not sign_ins.first), selectors.is_upload_blocked(account)
     return {
@@ -229,7 +230,7 @@ def account_state(request: HttpRequest, district: District) -> dict[str, Any]:
         "cards": cards,
         "sign_ins": sign_ins,
         "live_by": live_by,
-        "is_shut_off": selectors.is_shut_off(account),
+        "is_shut_off": is_shut_off,
         "steps": _steps(district, bool(cards), file, sign_ins),
         "is_blocked": is_blocked,
         # Under way: look every 2 s. Waiting for a first sign-in, or for staff: every 5 s. Else the page is still.

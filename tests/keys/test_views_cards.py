@@ -9,7 +9,7 @@ from accounts.models import District, SftpAccount
 from accounts.services import district_state_set
 from hosts.models import Host, SignIn
 from keys.models import AccountKey, KeyFile, SharedKeyRequest
-from keys.selectors import next_hourly_run
+from keys.selectors import is_shut_off, next_hourly_run
 from keys.services import key_replace, keys_save, shared_key_decide, today_in
 from keys.sets import By
 from keys.views.cards import Card, cards_of, expiry_told
@@ -26,7 +26,7 @@ def key(account: SftpAccount) -> AccountKey:
 
 def _card(account: SftpAccount, position: int = 0) -> Card:
     file = KeyFile.objects.get(account=account)
-    return cards_of(account, file, next_hourly_run())[position]
+    return cards_of(account, file, next_hourly_run(), is_shut_off=is_shut_off(account))[position]
 
 
 def _stops(card: Card) -> list[str]:
@@ -170,6 +170,18 @@ def test_a_suspended_districts_key_may_work_until_its_host_has_heard_of_it(
     assert _stops(_card(account))[1] == "may still work: not taken off the host yet, we try again"
     _on_host(account)
     assert _stops(_card(account))[1] == "not on the host: the district is suspended"
+
+
+def test_a_key_disabled_in_a_suspended_district_left_the_host_with_the_others(
+    account: SftpAccount, key: AccountKey
+) -> None:
+    account = _state_set(account, "suspended")
+    _on_host(account)
+    key.disabled = timezone.now()
+    key.save()
+    _host_down(account)
+    assert _stops(_card(account))[1] == "not on the host: the district is suspended"
+    assert _card(account).warnings[0].endswith("It is no longer on the host.")
 
 
 def test_a_key_is_on_its_way_again_after_its_district_was_suspended(account: SftpAccount, key: AccountKey) -> None:
