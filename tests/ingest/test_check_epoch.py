@@ -268,11 +268,15 @@ def test_what_is_another_format_cannot_be_compared(tmp_path: Path) -> None:
 # --- As a program --------------------------------------------------------------------------------------------------
 
 
-def _program(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    away = {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/nothing", "BROKER_URL": "redis://127.0.0.1:1/0"}
+AWAY = {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/nothing", "BROKER_URL": "redis://127.0.0.1:1/0"}
+
+
+def _program(*words: object, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "manage.py", "check_epoch", *map(str, words)]
-    told = {**os.environ, **away, **environment}
-    return subprocess.run(command, cwd=settings.BASE_DIR, env=told, capture_output=True, text=True, check=False)
+    told = {**os.environ, **AWAY}
+    return subprocess.run(
+        command, cwd=settings.BASE_DIR, env=told, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False
+    )
 
 
 def test_it_needs_no_database_and_a_large_file_is_read_in_bulk(tmp_path: Path) -> None:
@@ -283,6 +287,19 @@ def test_it_needs_no_database_and_a_large_file_is_read_in_bulk(tmp_path: Path) -
     one = json.loads(done.stdout)
     assert one["files"] == [{"name": "students.csv", "rows": 200_000, "errors": 1, "warnings": 0}]
     assert [finding["line"] for finding in one["findings"]] == [150_001]
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_whoever_has_read_enough_still_has_the_exit_status(words: list[str], tmp_path: Path) -> None:
+    bad = with_cell(students()["students.csv"], 2, "Date of Birth", "x")
+    places = [put(tmp_path / "one", {"students.csv": bad}), put(tmp_path / "two", students())]
+    nobody, writing = os.pipe()
+    os.close(nobody)
+    try:
+        done = _program(*places, *words, stdout=writing)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_progress_is_told_on_a_terminal_and_nowhere_else(tmp_path: Path, monkeypatch) -> None:

@@ -1,6 +1,7 @@
 """`manage.py check_epoch`: what the portal would say to an epoch. Reads a folder or zip, needs no database."""
 
 import json
+import os
 import sys
 import time
 from collections import Counter
@@ -136,9 +137,18 @@ class Command(BaseCommand):
         self.stderr.write(f"{_shown(path)}: {message}")
 
     def _write(self, text: str) -> None:
-        """With letters that the terminal's encoding does not have as escapes."""
+        """With letters that the terminal's encoding does not have as escapes.
+
+        Whoever reads may have seen enough (`| head`): the exit status is told all the same.
+        """
         encoding = getattr(self.stdout, "encoding", None) or "utf-8"
-        self.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        try:
+            self.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            self.stdout.flush()
+        except BrokenPipeError:
+            # As Python's documentation of SIGPIPE has it: what is still to be written, at the exit too, goes nowhere.
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _shown(path: str) -> str:
