@@ -31,10 +31,10 @@ class Host(models.Model):
     port = models.PositiveIntegerField(default=22)
     takes_new = models.BooleanField(default=False, help_text="New districts go here, if nobody says otherwise.")
     fingerprint = models.CharField(max_length=60, blank=True, help_text="SHA-256 fingerprint of the host key.")
+    # Host keys are lines `type base64`. The one districts may trust, and the last that was shown instead of it.
+    host_key = models.TextField(blank=True)
     # --- Of an OpenSSH host only
     username = models.CharField(max_length=32, default="sftp-portal", help_text="The portal's own account there.")
-    # Host keys are lines `type base64`. The confirmed one, and the last that was shown instead of it.
-    host_key = models.TextField(blank=True)
     offered_key = models.TextField(blank=True)
     offered_at = models.DateTimeField(null=True, blank=True)
     state = models.CharField(max_length=10, choices=State, default=State.READY)

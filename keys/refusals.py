@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from ipaddress import ip_network
 from itertools import chain
 
@@ -42,6 +43,9 @@ class Why(StrEnum):
     UNKNOWN = "unknown"
 
 
+_ASKED = {SharedKeyRequest.State.WAITING: Why.ASKED, SharedKeyRequest.State.DECLINED: Why.DECLINED}
+
+
 @dataclass(frozen=True, slots=True)
 class Offered:
     """The key that tells most of those offered; without one, what is known of the user name.
@@ -57,36 +61,61 @@ class Offered:
     reason: str = ""
 
 
-def offered_by(account: SftpAccount, sign_in: SignIn) -> Offered | None:
+class Memory:
+    """What the rows of one account tell of keys; each kind is read once, when it is first asked for."""
+
+    def __init__(self, account: SftpAccount) -> None:
+        self.account = account
+
+    @cached_property
+    def sets(self) -> list[KeySet]:
+        """Its sets, newest first."""
+        return list(self.account.key_sets.order_by("-version")[:MOST_SETS])
+
+    @cached_property
+    def keys(self) -> list[AccountKey]:
+        """The keys it has now, in the order of its box."""
+        return list(self.account.keys.order_by("position"))
+
+    @cached_property
+    def requests(self) -> list[SharedKeyRequest]:
+        """What was asked of staff and not allowed."""
+        return list(self.account.shared_key_requests.filter(state__in=_ASKED))
+
+    @cached_property
+    def found(self) -> list[FoundLine]:
+        """What stood in its file without its doing, and is nobody's yet."""
+        return list(self.account.found_lines.filter(state=FoundLine.State.KEPT))
+
+
+def offered_by(memory: Memory, sign_in: SignIn) -> Offered | None:
     """What is known of what a refused sign-in offered; None if it was refused for neither its key nor its name."""
     if sign_in.reason not in (Reason.UNKNOWN_KEY, Reason.UNKNOWN_ACCOUNT):
         return None
-    if sign_in.username != account.username:
+    if sign_in.username != memory.account.username:
         return Offered(Why.OLD_NAME, "")
-    sets = list(account.key_sets.order_by("-version")[:MOST_SETS])
     if sign_in.reason == Reason.UNKNOWN_ACCOUNT:
-        made = next((one for one in sets if one.cause == KeySet.Cause.ACCOUNT), None)
+        made = next((one for one in memory.sets if one.cause == KeySet.Cause.ACCOUNT), None)
         return _of_set(made, "", sign_in) if made else None
-    return _of_keys(account, sign_in, sets)
+    return _of_keys(memory, sign_in)
 
 
-def _of_keys(account: SftpAccount, sign_in: SignIn, sets: list[KeySet]) -> Offered:
+def _of_keys(memory: Memory, sign_in: SignIn) -> Offered:
     prints = list(dict.fromkeys([*sign_in.offered, sign_in.fingerprint]))
-    keys = account.keys.filter(fingerprint__in=prints).order_by("position")
-    known = [_of_key(account, key, sets, sign_in) for key in keys]
+    known = [_of_key(memory, key, sign_in) for key in memory.keys if key.fingerprint in prints]
     # A key that would work is told first: whoever offers several waits for that one.
     known.sort(key=lambda one: one.why in (Why.DISABLED, Why.HELD_BACK, Why.NO_NETWORK))
-    return next(chain(known, _of_others(account, prints, sets)), Offered(Why.UNKNOWN, sign_in.fingerprint))
+    return next(chain(known, _of_others(memory, prints)), Offered(Why.UNKNOWN, sign_in.fingerprint))
 
 
-def _of_key(account: SftpAccount, key: AccountKey, sets: list[KeySet], sign_in: SignIn) -> Offered:
+def _of_key(memory: Memory, key: AccountKey, sign_in: SignIn) -> Offered:
     """Of a key that the account has now."""
     if key.disabled is not None:
         why = Why.HELD_BACK if key.mark_code == HELD_BACK else Why.DISABLED
         return Offered(why, key.fingerprint, key.disabled, reason=key.mark_reason)
-    if not _has_line(account, key):
+    if not _has_line(memory.account, key):
         return Offered(Why.NO_NETWORK, key.fingerprint)
-    made = next((one for one in sets if one.brings(key.fingerprint)), None)
+    made = next((one for one in memory.sets if one.brings(key.fingerprint)), None)
     return _of_set(made, key.fingerprint, sign_in) if made else Offered(Why.OURS, key.fingerprint, key.added)
 
 
@@ -110,16 +139,17 @@ def _has_line(account: SftpAccount, key: AccountKey) -> bool:
 _GONE = {KeySet.Cause.LOST: Why.LOST, KeySet.Cause.RETIRED: Why.RETIRED}
 
 
-def _of_others(account: SftpAccount, prints: list[str], sets: list[KeySet]) -> Iterator[Offered]:
+def _of_others(memory: Memory, prints: list[str]) -> Iterator[Offered]:
     """Of keys that the account had, asked for, or that stood in its file without its doing."""
-    for made in sets:
+    for made in memory.sets:
         for fact in made.removed:
             if fact["fingerprint"] in prints:
                 why = _GONE.get(KeySet.Cause(made.cause), Why.REMOVED)
                 yield Offered(why, fact["fingerprint"], made.at, reason=made.reason)
-    asked = {SharedKeyRequest.State.WAITING: Why.ASKED, SharedKeyRequest.State.DECLINED: Why.DECLINED}
-    for request in account.shared_key_requests.filter(fingerprint__in=prints, state__in=asked):
-        state = SharedKeyRequest.State(request.state)
-        yield Offered(asked[state], request.fingerprint, request.decided or request.asked, reason=request.reason)
-    for line in account.found_lines.filter(fingerprint__in=prints, state=FoundLine.State.KEPT):
-        yield Offered(Why.FOUND, line.fingerprint, line.found)
+    for request in memory.requests:
+        if request.fingerprint in prints:
+            why = _ASKED[SharedKeyRequest.State(request.state)]
+            yield Offered(why, request.fingerprint, request.decided or request.asked, reason=request.reason)
+    for line in memory.found:
+        if line.fingerprint in prints:
+            yield Offered(Why.FOUND, line.fingerprint, line.found)

@@ -21,7 +21,7 @@ from .core.errors import KeyProblem
 from .core.publickey import PublicKey
 from .core.restrictions import Network
 from .models import AccountKey, KeyFile, KeySet, LostKey, PropagationRun, SharedKeyRequest
-from .refusals import MOST_SETS, Offered, offered_by
+from .refusals import MOST_SETS, Memory, Offered, offered_by
 
 logger = logging.getLogger(__name__)
 
@@ -205,8 +205,31 @@ def sign_in_state(account: SftpAccount) -> SignInState:
     refused = events.filter(accepted=False).first()
     if refused and last and refused.at < last.at:
         refused = None
-    offered = offered_by(account, refused) if refused else None
-    return SignInState(good.order_by("at", "pk").first(), last, refused, offered)
+    offered = offered_by(Memory(account), refused) if refused else None
+    return SignInState(_first(good), last, refused, offered)
+
+
+def first_sign_in(account: SftpAccount) -> SignIn | None:
+    """The first good sign-in there ever was."""
+    return _first(sign_ins_of(account).filter(accepted=True))
+
+
+def _first(good: QuerySet[SignIn]) -> SignIn | None:
+    return good.order_by("at", "pk").first()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try to sign in; `offered` is what we know of the key that was refused, if that is why."""
+
+    sign_in: SignIn
+    offered: Offered | None
+
+
+def attempts_of(account: SftpAccount, most: int) -> tuple[Attempt, ...]:
+    """The last tries to sign in, good and refused, newest first. A fixed number of queries, however many they are."""
+    memory = Memory(account)
+    return tuple(Attempt(one, None if one.accepted else offered_by(memory, one)) for one in sign_ins_of(account)[:most])
 
 
 def next_hourly_run(now: datetime | None = None) -> datetime:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import found, hosts, one_key, propagation, staff_keys, stopped, technical_settings
+from .views import connect, found, hosts, one_key, propagation, staff_keys, stopped, technical_settings
 
 SETTINGS = "districts/<slug:slug>/settings/technical/"
 KEY = f"{SETTINGS}keys/<int:pk>/"
@@ -26,6 +26,8 @@ urlpatterns = [
     path(f"{LOST}state/", one_key.key_lost_state, name="key_lost_state"),
     path(f"{FOUND}adopt/", found.found_adopt, name="found_adopt"),
     path(f"{FOUND}dismiss/", found.found_dismiss, name="found_dismiss"),
+    path("districts/<slug:slug>/connect/", connect.connect, name="connect"),
+    path("districts/<slug:slug>/connect/state/", connect.connect_state, name="connect_state"),
     # The vendor's pages
     path("staff/keys/", staff_keys.staff_keys, name="staff_keys"),
     path("staff/keys/requests/<int:pk>/", staff_keys.staff_keys_decide, name="staff_keys_decide"),

@@ -35,6 +35,7 @@ DISTRICT_RAIL = (
     ("Home", "district_home", "home"),
     ("Uploads", "uploads", "inbox-arrow-down"),
     ("Technical Settings", "technical_settings", "key"),
+    ("Connect", "connect", "link"),
 )
 
 

@@ -17,7 +17,7 @@ from hosts.core.signin import fingerprint
 from hosts.models import Host, SignIn
 from keys import selectors, services
 from keys.models import HELD_BACK, FoundLine, KeyFile, KeySet, SharedKeyRequest
-from keys.refusals import Why, offered_by
+from keys.refusals import Memory, Why, offered_by
 from keys.sets import By
 from tests.factories import DistrictFactory, KeyFactory, StaffFactory
 from tests.signing_in import fresh
@@ -158,7 +158,7 @@ def test_the_page_says_why_the_host_did_not_know_the_key(account: SftpAccount, d
     happened(account)
     refused = _refused(account, ED25519)
     account = SftpAccount.objects.get(pk=account.pk)
-    offered = offered_by(account, refused)
+    offered = offered_by(Memory(account), refused)
     assert offered is not None
     assert (offered.why, offered.fingerprint) == (why, ED25519)
     assert re.search(sentence, _page(account, dana))
@@ -176,7 +176,7 @@ def _page(account: SftpAccount, person: User) -> str:
 def test_of_several_keys_the_one_that_would_work_is_told(account: SftpAccount) -> None:
     _save(account, "ed25519", "rsa3072")
     account.keys.filter(fingerprint=ED25519).update(disabled=timezone.now())
-    offered = offered_by(account, _refused(account, "SHA256:" + "x" * 43, ED25519, RSA))
+    offered = offered_by(Memory(account), _refused(account, "SHA256:" + "x" * 43, ED25519, RSA))
     assert offered is not None
     assert (offered.why, offered.fingerprint) == (Why.NOT_YET, RSA)
 
@@ -194,7 +194,7 @@ def test_a_new_account_is_told_when_the_host_knows_its_name(
 ) -> None:
     if hours is not None:
         _brought(account, timezone.now() + timedelta(hours=hours))
-    offered = offered_by(account, _refused(account, reason="unknown-account"))
+    offered = offered_by(Memory(account), _refused(account, reason="unknown-account"))
     assert offered is not None
     assert offered.why is why
     assert re.search(sentence, _page(account, dana))
@@ -205,14 +205,14 @@ def test_whoever_uses_the_old_user_name_is_told_the_new_one(account: SftpAccount
     refused = _refused(account, ED25519)
     district_services.district_rename(account.district, name="Smithville", domain="new.k12.oh.us", actor=None)
     account = SftpAccount.objects.get(pk=account.pk)
-    assert offered_by(account, refused).why is Why.OLD_NAME
+    assert offered_by(Memory(account), refused).why is Why.OLD_NAME
     assert f"{refused.username}, which is no longer yours. Use new.k12.oh.us" in _page(account, dana)
 
 
 @pytest.mark.parametrize("reason", ["expired-key", "address-not-allowed", "too-many-keys", "shell-refused"])
 def test_where_the_host_says_why_itself_nothing_is_added(account: SftpAccount, reason: str) -> None:
     _save(account, "ed25519")
-    assert offered_by(account, _refused(account, ED25519, reason=reason)) is None
+    assert offered_by(Memory(account), _refused(account, ED25519, reason=reason)) is None
 
 
 @pytest.mark.parametrize(

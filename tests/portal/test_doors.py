@@ -76,6 +76,8 @@ DISTRICT = (
         {"authorized_keys": text("ed25519"), "version": 1, "reason": "They asked on the telephone."},
     ),
     Row("technical_settings_state", READ, ALL_READ),
+    Row("connect", READ, ALL_READ),
+    Row("connect_state", READ, ALL_READ),
     Row(
         "technical_settings_check",
         WRITE,

@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts.audit import record
 from accounts.models import User
 from accounts.notices import message_queue
-from hosts.models import Host
+from hosts.models import Host, SignIn
 from ingest.models import Epoch
 from keys.models import (
     AccountKey,
@@ -224,9 +224,21 @@ def _more_keys() -> None:
     AccountKey.objects.update(marked=timezone.now(), disable_on=timezone.now().date())
 
 
+def _more_sign_ins() -> None:
+    account = User.objects.get(email="dana@smithville.example").memberships.get().district.sftp_account
+    for number in range(2):
+        for reason in ("", "unknown-key", "unknown-account", "expired-key"):
+            told = {"username": account.username, "fingerprint": f"SHA256:{number}", "address": "198.51.100.7"}
+            SignIn.objects.create(
+                host=account.host, at=timezone.now(), accepted=not reason, reason=reason, offered=[str(number)], **told
+            )
+
+
 BUDGET = {
     "technical_settings": (ADMINISTRATOR, _more_keys),
     "technical_settings_state": (ADMINISTRATOR, _more_keys),
+    "connect": (ADMINISTRATOR, _more_sign_ins),
+    "connect_state": (ADMINISTRATOR, _more_sign_ins),
     "staff_keys": (SYSTEM, _more_keys),
     "ingest_history": (SYSTEM, _more_epochs),
     "uploads": (ADMINISTRATOR, _more_epochs_of_one),
@@ -262,6 +274,7 @@ def test_a_list_costs_the_same_however_long_it_is(db: None, name: str) -> None:
     run = PropagationRun.objects.create(cause="hourly", state="done")
     _more_findings()
     _more_hosts()
+    _more_sign_ins()
     row_add(district.sftp_account, "ed25519")
     SharedKeyRequest.objects.create(account=district.sftp_account, fingerprint="asked")
     message_queue("test", "first@x.example", "S", "T", about="1")

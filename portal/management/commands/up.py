@@ -1,7 +1,5 @@
 """`manage.py up`: the whole portal on this machine, as one tree of processes."""
 
-import base64
-import hashlib
 import os
 import socket
 import urllib.request
@@ -14,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from hosts.connect import fingerprint
 from hosts.models import Host
 from keys.models import PropagationRun
 from keys.services import run_want
@@ -118,6 +117,7 @@ class Command(BaseCommand):
             "address": settings.SFTP_HOST_NAME,
             "port": sftp_port,
             "fingerprint": _host_key_fingerprint(),
+            "host_key": _host_key(),
         }
         Host.objects.update_or_create(name="upload-1", defaults=values)
         people = demo.first_people()
@@ -177,6 +177,9 @@ def _web_answers(port: int) -> bool:
 
 def _host_key_fingerprint() -> str:
     """The SHA-256 fingerprint of the embedded host's key, as `ssh-keygen -l` shows it."""
-    blob = (settings.SFTP_ROOT / "host_ed25519.pub").read_text("ascii").split()[1]
-    digest = hashlib.sha256(base64.b64decode(blob)).digest()
-    return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
+    return fingerprint(_host_key())
+
+
+def _host_key() -> str:
+    """The embedded host's key, `type base64`."""
+    return " ".join((settings.SFTP_ROOT / "host_ed25519.pub").read_text("ascii").split()[:2])
