@@ -39,7 +39,7 @@ from hosts.keyplace import KeyPlace, read_ours
 from hosts.models import Host
 
 from .core import authorized_keys
-from .core.drift import Asked, FoundLine, difference, digest_of
+from .core.drift import Asked, FoundLine, difference, digest_of, foreign_lines
 from .models import FoundLine as FoundLineRow
 from .models import KeyFile, KeySet, LostKey, PropagationRun
 from .retrying import OF_THE_HOST, fail_noted
@@ -58,6 +58,7 @@ NOT_READABLE = (
     "file must have. Our staff look at the directory of key files there."
 )
 DIRECTORY_THERE = "On the SFTP host a directory that is not empty stands in the key file's place. Our staff remove it."
+NEWER_THERE = "The SFTP host has a newer list of keys than our records. Our staff look at it; nothing is lost."
 # What is met in a key file's place when there is nothing of ours in it to lose.
 _REPLACED = (NotThere, TooLarge, Refused, NotSafe)
 # In place of a lease that is over: the session with the host ended before all of its answers had come.
@@ -90,9 +91,16 @@ class NotReadable(HostError):
 
 
 class NewerOnHost(HostError):
-    """The host has a set of keys that this database does not know: an older database was restored."""
+    """The host has a set of keys that this database does not know: an older database was restored.
+
+    `drifted`: besides, somebody else had put lines into that set; they were taken off.
+    """
 
     code = "newer-on-host"
+
+    def __init__(self, *, drifted: bool = False) -> None:
+        super().__init__(NEWER_THERE)
+        self.drifted = drifted
 
 
 class Unexpected(HostError):
@@ -337,19 +345,19 @@ def _clear_retired_names(work: _Work) -> None:
             with _failing_alone(work, one.account_pk):
                 # What stands under the name of today says more than what was left under an old one.
                 own = paths.key_file(paths.username(one.username))
-                _look_for_newer(work.files, own, one, _content(work.files, own))
-                _closed(work.files, paths.key_file(paths.username(retired.username)), one)
+                _look_for_newer(work, own, one, _content(work.files, own))
+                _closed(work, paths.key_file(paths.username(retired.username)), one)
                 old, new = paths.username(retired.username), paths.username(one.username)
                 work.roster.rename(old, new, one.account_pk)
                 RetiredUsername.objects.filter(pk=retired.pk).update(cleared=timezone.now())
 
 
-def _closed(files: HostFiles, path: paths.HostPath, one: Wanted) -> None:
+def _closed(work: _Work, path: paths.HostPath, one: Wanted) -> None:
     """Leaves no key under a name, but our stamp: a database from before the rename must not find the place empty."""
-    _look_for_newer(files, path, one, _content(files, path))
-    files.make_directory(paths.keys_directory())
-    _clear_place(files, path)
-    _written(files, path, one.content.partition(b"\n")[0] + b"\n")
+    _look_for_newer(work, path, one, _content(work.files, path))
+    work.files.make_directory(paths.keys_directory())
+    _clear_place(work.files, path)
+    _written(work.files, path, one.content.partition(b"\n")[0] + b"\n")
 
 
 def _content(files: HostFiles, path: paths.HostPath) -> bytes:
@@ -404,11 +412,12 @@ def _judge(work: _Work, leave: Leave) -> None:
             continue
         found = difference(there.content, one.content, one.known, asked.get(one.account_pk, Asked()))
         try:
-            _look_for_newer(work.files, paths.key_file(paths.username(one.username)), one, there.content)
+            _look_for_newer(work, paths.key_file(paths.username(one.username)), one, there.content)
             if len(found.unasked) > leave.unasked:
                 raise UnaskedRemoval("It would lose keys that nobody asked to remove. Our staff look at it first.")
         except HostError as error:
-            _fail(work, one.account_pk, error.code, error.message, held=isinstance(error, UnaskedRemoval))
+            held, drifted = isinstance(error, UnaskedRemoval), isinstance(error, NewerOnHost) and error.drifted
+            _fail(work, one.account_pk, error.code, error.message, held=held, drifted=drifted)
             continue
         if found.foreign:
             kept += found_rows(work.host, one.account_pk, one.username, found.foreign)
@@ -474,12 +483,22 @@ SELECT sets.id, sets.account_id, sets.cause, sets.removed, sets.changed
 FROM seen JOIN keys_keyset AS sets ON sets.account_id = seen.account_id AND sets.version > seen.version"""
 
 
-def _look_for_newer(files: HostFiles, path: paths.HostPath, one: Wanted, there: bytes) -> None:
-    """Raises NewerOnHost if the host has a set this database has never heard of; notes what is in it."""
+def _look_for_newer(work: _Work, path: paths.HostPath, one: Wanted, there: bytes) -> None:
+    """Raises NewerOnHost if the host has a set this database has never heard of; notes what is in it.
+
+    That set stays, but for what cannot wait for a decision.
+    """
     stamp = authorized_keys.stamp_of(there)
     if stamp is None or is_known(one.forgiven_token, stamp):
         return
-    entries = _without_lost(files, path, one, there, stamp)
+    foreign = foreign_lines(there)
+    if foreign:
+        rows = found_rows(work.host, one.account_pk, path.name, foreign)
+        FoundLineRow.objects.bulk_create(rows, ignore_conflicts=True)
+        _tell_found(work.host, one.account_pk, foreign)
+    entries = entries_staying(one.account_pk, there)
+    if foreign or len(entries) < len(authorized_keys.entries_in(authorized_keys.read(there))):
+        _written(work.files, path, authorized_keys.render(entries, stamp))
     told = {"version": stamp.version, "token": stamp.token, "fingerprints": [each.key.fingerprint for each in entries]}
     if not KeyFile.objects.filter(pk=one.file_pk, found=told).exists():
         KeyFile.objects.filter(pk=one.file_pk).update(found=told)
@@ -487,19 +506,14 @@ def _look_for_newer(files: HostFiles, path: paths.HostPath, one: Wanted, there: 
         about = f"newer-on-host-{one.account_pk}-{stamp.token}"
         to = staff_in(Role.OPS, Role.SYSTEM_ADMINISTRATOR)
         notice_send("keys-newer-on-host", to, {"account": account}, about=about)
-    raise NewerOnHost("The SFTP host has a newer list of keys than our records. Our staff look at it; nothing is lost.")
+    raise NewerOnHost(drifted=bool(foreign))
 
 
-def _without_lost(
-    files: HostFiles, path: paths.HostPath, one: Wanted, there: bytes, stamp: authorized_keys.Stamp
-) -> tuple[authorized_keys.Entry, ...]:
-    """The entries of the host's own set, which loses those the account has reported lost: that cannot wait."""
-    lost = set(LostKey.objects.filter(account=one.account_pk).values_list("fingerprint", flat=True))
+def entries_staying(account_pk: int, there: bytes) -> tuple[authorized_keys.Entry, ...]:
+    """What is left of a host's own set: keys that the account has reported lost go, and lines that are in no set."""
+    lost = set(LostKey.objects.filter(account=account_pk).values_list("fingerprint", flat=True))
     entries = authorized_keys.entries_in(authorized_keys.read(there))
-    staying = tuple(each for each in entries if each.key.fingerprint not in lost)
-    if len(staying) < len(entries):
-        _written(files, path, authorized_keys.render(staying, stamp))
-    return staying
+    return tuple(each for each in entries if each.key.fingerprint not in lost)
 
 
 def _written(files: HostFiles, path: paths.HostPath, content: bytes) -> None:
@@ -612,7 +626,14 @@ def sets_on_host(files: Iterable[Wanted], run: PropagationRun | None, now: datet
 
 
 def _fail(
-    work: _Work, account_pk: int, code: str, reason: str, *, held: bool = False, may_come_late: bool = True
+    work: _Work,
+    account_pk: int,
+    code: str,
+    reason: str,
+    *,
+    held: bool = False,
+    drifted: bool = False,
+    may_come_late: bool = True,
 ) -> None:
     one = work.todo[account_pk]
     if may_come_late and code in _ANSWERS_MISSING:
@@ -620,7 +641,8 @@ def _fail(
     logger.warning("The key file of account %s was not brought to its host: %s", account_pk, code)
     files = KeyFile.objects.filter(pk=one.file_pk, lease_token=work.token, version=one.version)
     fail_noted(files, code, reason, again=not held)
-    work.end(account_pk, Push(account_pk, Outcome.HELD if held else Outcome.FAILED, code, reason[:400]))
+    outcome = Outcome.HELD if held else Outcome.FAILED
+    work.end(account_pk, Push(account_pk, outcome, code, reason[:400], drifted=drifted))
 
 
 def got_through(pushes: Iterable[Push]) -> bool:

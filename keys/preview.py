@@ -11,9 +11,11 @@ from hosts.core.errors import HostError, NotSafe, NotThere, Refused, TooLarge
 from hosts.files import FileRead
 from hosts.models import Host
 
-from .bringing import LARGEST_FILE
+from .bringing import LARGEST_FILE, NEWER_THERE, NewerOnHost, entries_staying
+from .core.authorized_keys import render, stamp_of
 from .core.drift import shown_lines
 from .models import KeyFile
+from .selectors import is_known
 from .wanted import Wanted, wanted
 
 READ_AT_ONCE = 1000
@@ -23,7 +25,10 @@ NO_NEWLINE = "\\ No newline at end of file"
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """One account: the unified diff from what stands on the host to what should (empty: nothing to do), or why not."""
+    """One account: the unified diff from what stands on the host to what should (empty: nothing to do), or why not.
+
+    Both for one whose set on the host waits for a decision: then the diff is of what goes all the same.
+    """
 
     username: str
     diff: str = ""
@@ -48,15 +53,16 @@ def _preview(host: Host, one: Wanted, found: FileRead | HostError) -> Preview:
     if isinstance(found, HostError) and not isinstance(found, NotThere | TooLarge | Refused | NotSafe):
         return Preview(one.username, code=found.code, reason=found.message)
     content = found.content if isinstance(found, FileRead) else b""
-    lines = difflib.unified_diff(
-        _lines(content),
-        _lines(one.content),
-        f"{host.name}:{one.username}",
-        f"portal:{one.username}",
-        lineterm="",
-        n=1,
-    )
-    return Preview(one.username, "\n".join(lines))
+    stamp = stamp_of(content) if content != one.content else None
+    if stamp is not None and not is_known(one.forgiven_token, stamp):
+        staying = render(entries_staying(one.account_pk, content), stamp)
+        return Preview(one.username, _diff(host, one, content, staying), NewerOnHost.code, NEWER_THERE)
+    return Preview(one.username, _diff(host, one, content, one.content))
+
+
+def _diff(host: Host, one: Wanted, there: bytes, should: bytes) -> str:
+    names = (f"{host.name}:{one.username}", f"portal:{one.username}")
+    return "\n".join(difflib.unified_diff(_lines(there), _lines(should), *names, lineterm="", n=1))
 
 
 def _lines(content: bytes) -> list[str]:

@@ -135,6 +135,12 @@ def found_lines(there: bytes) -> tuple[FoundLine, ...]:
     return tuple(_found(line) for line in lines)[:KEPT_LINES]
 
 
+def foreign_lines(there: bytes) -> tuple[FoundLine, ...]:
+    """The lines that no set of ours has in this form, whichever set the file holds."""
+    lines = (line for line in read(there) if line.kind is LineKind.FOREIGN and line.raw.strip())
+    return tuple(_found(line) for line in lines)[:KEPT_LINES]
+
+
 def shown_lines(content: bytes) -> list[str]:
     """The lines of a file fit for a terminal or a page: whatever is no printable text is escaped."""
     return [

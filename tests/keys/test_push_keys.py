@@ -13,6 +13,7 @@ from accounts.models import SftpAccount
 from hosts.models import Host
 from keys import services
 from keys.models import HostRun, KeyFile, PropagationRun
+from keys.preview import previews
 from keys.sets import By
 from tests.factories import DistrictFactory
 
@@ -65,6 +66,24 @@ def test_a_preview_as_json_tells_every_account(account: SftpAccount, other: Sftp
     told = {row["account"]: (row["state"], bool(row["diff"])) for row in _told("--preview")}
     assert told == {account.username: ("right", False), other.username: ("differs", True)}
     assert [row["account"] for row in _told("--preview", "--account", other.username)] == [other.username]
+
+
+def test_a_preview_of_a_set_that_waits_for_a_decision_does_not_show_it_as_overwritten(account: SftpAccount) -> None:
+    _save(account, "ed25519")
+    call_command("push_keys", stdout=StringIO())
+    path = _on_host(account.username)
+    newer = f"# managed by SFTP Portal | set 9 | {'0' * 16}\n{text('rsa3072')}\n"
+    path.write_text(newer)
+    for words in (("--preview",), ("--preview", "--json")):
+        with pytest.raises(SystemExit):
+            _said(*words)
+    host = account.host
+    (preview,) = previews(host)
+    assert (preview.code, preview.diff) == ("newer-on-host", "")
+    path.write_text(f"{newer}foreign\n")
+    (preview,) = previews(host)
+    assert [line for line in preview.diff.splitlines()[2:] if line[0] in "+-"] == ["-foreign"]
+    assert path.read_text() == f"{newer}foreign\n"
 
 
 def test_a_foreign_line_shows_in_the_preview_escaped(account: SftpAccount) -> None:

@@ -105,7 +105,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(told))
         elif preview.code:
             self.stderr.write(f"{host.name}: {preview.username}: {preview.reason} ({preview.code})")
-        elif preview.diff:
+        if preview.diff and not as_json:
             self.stdout.write(preview.diff)
 
     def _push_account(self, account: str, *, as_json: bool) -> bool:
