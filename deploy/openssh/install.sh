@@ -296,6 +296,24 @@ safe() {
     [ -z "$problem" ]
 }
 
+# What another file says of the machine as a whole may be meant; but nobody would look for the reason here.
+overruled() {
+    for line in 'loglevel verbose' 'maxstartups 100:30:500'; do
+        now=$(effective root | grep -i "^${line%% *} ") || continue
+        case $(printf '%s' "$now" | tr '[:upper:]' '[:lower:]') in
+            "$line" | 'loglevel debug'*) continue ;;
+        esac
+        echo "note: another file of sshd's says \"$now\" where sftp-portal.conf says \"$line\"."
+        case $line in
+            loglevel*) echo "      Without it the portal cannot tell who signed in, with which key, or why not. Take that line out." ;;
+            *) echo "      A night's uploads start together; too low, and some are turned away." ;;
+        esac
+    done
+    effective root | grep -E '^(allow|deny)(users|groups) ' | while read -r line; do
+        echo "note: sshd's own \"$line\" holds for districts, too: the user sftp-portal and the groups sftpacct-* must be let in."
+    done
+}
+
 units() {
     for unit in $units; do
         if file "$here/$unit" "/etc/systemd/system/$unit" 0644; then units_changed=yes; fi
@@ -329,6 +347,7 @@ units
 if [ "$changes" = 0 ]; then echo "All is as it should be; nothing was changed."; fi
 if on_system && [ -z "$dry" ]; then
     if [ -n "$sshd_changed" ] && ! booted; then echo "note: sshd was not reloaded; do it to make the new lines hold."; fi
+    overruled
     [ -s /etc/sftp-portal/portal_keys ] || echo "next: install.sh --portal-key FILE with the public key the portal shows for this host."
     echo "the host keys, to compare with what the portal shows:"
     for key in /etc/ssh/ssh_host_*_key.pub; do ssh-keygen -lf "$key" | sed 's/^/    /'; done

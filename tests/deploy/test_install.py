@@ -183,6 +183,39 @@ def test_a_file_that_lets_anybody_write_to_key_files_is_told(openssh_host: Opens
     assert SAME in openssh_host.install().output
 
 
+def test_a_file_that_overrules_what_the_portal_needs_of_sshd_is_told(openssh_host: OpensshHost) -> None:
+    theirs = openssh_host.machine.root / "etc/ssh/sshd_config.d/10-theirs.conf"
+    last = theirs.with_name("zz-theirs.conf")
+    assert "another file" not in openssh_host.install().output
+    theirs.write_text("LogLevel INFO\n")
+    last.write_text("MaxStartups 10:30:100\n")
+    try:
+        told = openssh_host.install()
+        assert told.code == 0
+        assert 'says "loglevel INFO"' in told.output
+        assert 'says "maxstartups 10:30:100"' in told.output
+        theirs.write_text("LogLevel DEBUG1\n")
+        assert "loglevel" not in openssh_host.install().output
+    finally:
+        theirs.unlink()
+        last.unlink()
+    assert "another file" not in openssh_host.install().output
+
+
+def test_a_file_that_lets_in_some_people_only_is_told(openssh_host: OpensshHost) -> None:
+    theirs = openssh_host.machine.root / "etc/ssh/sshd_config.d/10-theirs.conf"
+    theirs.write_text("AllowGroups root ssh-users\nDenyUsers guest\n")
+    try:
+        told = openssh_host.install()
+        assert told.code == 0
+        assert '"allowgroups root"' in told.output
+        assert '"denyusers guest"' in told.output
+        assert "sftpacct-*" in told.output
+    finally:
+        theirs.unlink()
+    assert "sftpacct-*" not in openssh_host.install().output
+
+
 def test_sign_ins_of_others_keep_their_ways(openssh_host: OpensshHost) -> None:
     told = openssh_host.machine.run("/usr/sbin/sshd", "-T", "-C", "user=root,host=x,addr=192.0.2.1").output
     assert "authorizedkeyscommand none" in told
