@@ -330,6 +330,40 @@ def test_every_page_about_keys_passes_axe_and_fits_a_telephone(
         context.close()
 
 
+def test_connect_says_why_a_try_was_refused_and_turns_green_by_itself(
+    portal: Portal, browser: Browser, tmp_path: Path
+) -> None:
+    domain, lee = "larch.k12.oh.us", "lee@larch.example"
+    slug = str(portal.inside("district", name="Larch", domain=domain, administrator=lee))
+    ours, strangers = new_pair(tmp_path / "ours"), new_pair(tmp_path / "strangers")
+    portal.inside("save_keys", slug=slug, text=_public(ours))
+    _wait_on_host(portal, slug)
+    context = browser.new_context()
+    page = context.new_page()
+    sign_in(page, portal, lee, PASSWORD)
+    page.goto(f"{portal.url}/districts/{slug}/connect/")
+    expect(page.locator("#connect-answer").get_by_text("Nobody has signed in yet.")).to_be_visible()
+    assert sftp(portal.door(domain, strangers), "ls /").code != 0
+    expect(page.locator("#connect-answer").get_by_text("The last try to connect was refused")).to_be_visible(
+        timeout=SOON
+    )
+    expect(page.get_by_text("The key it offered is not one of yours here.")).to_be_visible()
+    page.get_by_text("What to send to whoever runs that program").click()
+    expect(page.get_by_text(f"sign-in as {domain} at ")).to_be_visible()
+    axe(page)
+    assert is_within_narrow_screens(page)
+    assert sftp(portal.door(domain, ours), "ls /").code == 0
+    expect(page.locator("#connect-answer").get_by_text("You can connect.")).to_be_visible(timeout=SOON)
+    assert portal.door(domain, ours).host_key in page.locator("#fact-known-hosts").inner_text()
+    programs = page.get_by_role("navigation", name="Programs").get_by_role("link").all_inner_texts()
+    for program in programs:
+        page.get_by_role("navigation", name="Programs").get_by_role("link", name=program, exact=True).click()
+        expect(page.locator("#recipe-title")).to_have_text(program)
+        axe(page)
+        assert is_within_narrow_screens(page), program
+    context.close()
+
+
 def test_without_script_a_chosen_file_and_a_typed_confirmation_do(
     portal: Portal, district: str, browser: Browser, tmp_path: Path
 ) -> None:
