@@ -43,7 +43,7 @@ from .core.drift import Asked, FoundLine, difference, digest_of, foreign_lines
 from .models import FoundLine as FoundLineRow
 from .models import KeyFile, KeySet, LostKey, PropagationRun
 from .retrying import OF_THE_HOST, fail_noted
-from .selectors import is_known
+from .selectors import is_newer
 from .telling import Roster, Told, told_before
 from .wanted import Wanted, wanted
 
@@ -489,7 +489,7 @@ def _look_for_newer(work: _Work, path: paths.HostPath, one: Wanted, there: bytes
     That set stays, but for what cannot wait for a decision.
     """
     stamp = authorized_keys.stamp_of(there)
-    if stamp is None or is_known(one.forgiven_token, stamp):
+    if stamp is None or not is_newer(one.forgiven_token, stamp):
         return
     foreign = foreign_lines(there)
     if foreign:

@@ -1,6 +1,5 @@
 """Public keys as values, the file that must stand on the host, who changed it, and what each propagation run did."""
 
-import secrets
 from datetime import date
 
 from django.db import models
@@ -14,6 +13,7 @@ from .core.drift import key_in
 from .core.errors import KeyProblem
 from .core.publickey import PublicKey
 from .core.wire import decoded
+from .stamps import token_make
 
 # The mark of a key that another account has too or has lost: only staff take it away.
 HELD_BACK = "key-elsewhere"
@@ -114,10 +114,6 @@ class KeyFile(Leased):
         indexes = [models.Index(fields=["state", "next_try"])]
 
 
-def _token() -> str:
-    return secrets.token_hex(8)
-
-
 class KeySet(models.Model):
     """One version of what an account's file should say: who made it so, from where, why, and what changed.
 
@@ -140,7 +136,7 @@ class KeySet(models.Model):
 
     account = models.ForeignKey(SftpAccount, on_delete=models.CASCADE, related_name="key_sets")
     version = models.PositiveIntegerField()
-    token = models.CharField(max_length=16, default=_token, editable=False)
+    token = models.CharField(max_length=32, default=token_make, editable=False)
     at = models.DateTimeField(default=timezone.now)
     cause = models.CharField(max_length=12, choices=Cause)
     actor = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")

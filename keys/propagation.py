@@ -54,7 +54,7 @@ from .core.drift import FEW_KEYS, Asked, Look, Mark, difference, found_lines, lo
 from .core.drift import FoundLine as Found
 from .models import FoundLine, HostRun, KeyFile, KeySet, PropagationFailure, PropagationRun
 from .retrying import FIRST_PAUSE, fail_noted, pause_after, retry_now
-from .selectors import due, is_known, is_overdue, left_behind, unfinished_runs
+from .selectors import due, is_newer, is_overdue, left_behind, unfinished_runs
 from .telling import Roster, hosts_untold, is_untold
 from .wanted import Wanted, wanted
 
@@ -575,7 +575,7 @@ class _Part:
         for name, (lines, stamp) in ((name, stranger) for name, stranger in found.items() if stranger is not None):
             prints = [line.fingerprint for line in lines if line.fingerprint]
             plan.unasked += [(0, name, print) for print in prints]
-            plan.is_newer |= bool(prints and stamp and not is_known("", stamp))
+            plan.is_newer |= bool(prints and stamp and is_newer("", stamp))
 
     def _strangers_remove(self, files: HostFiles, plan: _Plan) -> None:
         for start in range(0, len(plan.strangers), REMOVED_AT_ONCE):

@@ -22,6 +22,7 @@ from .core.publickey import PublicKey
 from .core.restrictions import Network
 from .models import AccountKey, KeyFile, KeySet, LostKey, PropagationRun, SharedKeyRequest
 from .refusals import MOST_SETS, Memory, Offered, offered_by
+from .stamps import is_ours
 
 logger = logging.getLogger(__name__)
 
@@ -76,13 +77,18 @@ def networks_of(texts: Iterable[str]) -> tuple[Network, ...]:
     return tuple(ip_network(text) for text in texts)
 
 
-def is_known(forgiven_token: str, stamp: Stamp) -> bool:
-    """Whether this database knows the set with this stamp.
+def is_newer(forgiven_token: str, stamp: Stamp) -> bool:
+    """Whether the set with this stamp is of a newer database than this one: a portal of ours made it, not this one.
 
-    Nearly always as the account's own; as another's where the account has taken over a name that was given up.
+    A set that is known is nearly always the account's own; another's where the account has taken over a name that was
+    given up. A stamp that no key of `SECRETS_KEYS` has made is nobody's, and hides nothing; but not if our own oldest
+    was made with none of them: the keys may have been lost with the newer database.
     """
     known = KeySet.objects.filter(version=stamp.version, token=stamp.token)
-    return stamp.token == forgiven_token or known.exists()
+    if stamp.token == forgiven_token or known.exists():
+        return False
+    oldest = KeySet.objects.order_by("pk").values_list("token", flat=True).first()
+    return is_ours(stamp.token) or oldest is None or not is_ours(oldest)
 
 
 def sign_ins_of(account: SftpAccount) -> QuerySet[SignIn]:

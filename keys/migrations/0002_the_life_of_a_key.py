@@ -5,14 +5,16 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
-from keys.models import _token
+from keys.stamps import token_make
 
 
 def note_present_sets(apps, schema_editor):
     """Every file gets the row that tells its present version from all others."""
     key_set = apps.get_model("keys", "KeySet")
     for file in apps.get_model("keys", "KeyFile").objects.iterator():
-        key_set.objects.create(account_id=file.account_id, version=file.version, cause="account", token=_token())
+        key_set.objects.create(
+            account_id=file.account_id, version=file.version, cause="account", token=token_make()[:16]
+        )
 
 
 class Migration(migrations.Migration):
@@ -28,7 +30,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("version", models.PositiveIntegerField()),
-                ("token", models.CharField(default=_token, editable=False, max_length=16)),
+                ("token", models.CharField(default=token_make, editable=False, max_length=16)),
                 ("at", models.DateTimeField(default=django.utils.timezone.now)),
                 (
                     "cause",

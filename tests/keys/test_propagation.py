@@ -8,7 +8,8 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from django.conf import settings
+from cryptography.fernet import Fernet
+from django.conf import LazySettings, settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -25,6 +26,7 @@ from keys.models import AccountKey, FoundLine, HostRun, KeyFile, KeySet, Propaga
 from keys.retrying import retry_now
 from keys.selectors import due
 from keys.sets import By
+from keys.stamps import token_make
 from keys.telling import Roster
 from portal.management.commands.up import Command
 from tests.factories import DistrictFactory, KeyFactory, StaffFactory
@@ -905,6 +907,56 @@ def test_without_a_lost_key_a_newer_set_stands_as_it_is(account: SftpAccount) ->
     before = _removed_and_put_back(account)
     propagation.run_hourly()
     assert _on_host(account.username).read_bytes() == before
+
+
+def _stamped_anew(account: SftpAccount, token: str) -> bytes:
+    """Somebody on the host adds a key and writes a stamp of his own over the file."""
+    path = _on_host(account.username)
+    lines = path.read_bytes().splitlines()[1:]
+    header = f"# managed by SFTP Portal | set 9 | {token}".encode("ascii")
+    path.write_bytes(b"\n".join([header, *lines, text("ed25519").strip().encode("ascii")]) + b"\n")
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("token", ["0123456789abcdef", "0123456789abcdef" * 2])
+def test_a_stamp_that_no_portal_made_hides_no_foreign_key(account: SftpAccount, token: str) -> None:
+    _save(account, text("rsa3072"))
+    propagation.push_one(account.pk)
+    before = _on_host(account.username).read_bytes()
+    _stamped_anew(account, token)
+    propagation.run_hourly()
+    assert _on_host(account.username).read_bytes() == before
+    assert _file(account).state == "on_host"
+    assert [FoundLine.objects.get().fingerprint] == fingerprints(text("ed25519").encode("ascii"))
+
+
+def test_a_stamp_made_with_a_key_that_was_rotated_is_ours(account: SftpAccount, settings: LazySettings) -> None:
+    _save(account, text("rsa3072"))
+    propagation.push_one(account.pk)
+    newer = token_make()
+    settings.SECRETS_KEYS = [Fernet.generate_key().decode("ascii"), *settings.SECRETS_KEYS]
+    there = _stamped_anew(account, newer)
+    propagation.run_hourly()
+    assert (_file(account).code, _on_host(account.username).read_bytes()) == ("newer-on-host", there)
+
+
+def test_who_has_lost_the_keys_of_stamps_holds_what_may_be_newer(account: SftpAccount, settings: LazySettings) -> None:
+    _save(account, text("rsa3072"))
+    propagation.push_one(account.pk)
+    newer = token_make()
+    settings.SECRETS_KEYS = [Fernet.generate_key().decode("ascii")]
+    there = _stamped_anew(account, newer)
+    propagation.run_hourly()
+    assert (_file(account).code, _on_host(account.username).read_bytes()) == ("newer-on-host", there)
+
+
+def test_a_made_up_stamp_under_a_name_of_no_account_stops_no_run(account: SftpAccount) -> None:
+    propagation.run_hourly()
+    there = _stamped_anew(account, "0123456789abcdef")
+    _on_host("nobody.k12.oh.us").write_bytes(there)
+    propagation.run_hourly()
+    assert not _on_host("nobody.k12.oh.us").exists()
+    assert HostRun.objects.latest("pk").state == "done"
 
 
 def test_a_foreign_line_is_taken_out_of_a_newer_set_that_waits_for_a_decision(account: SftpAccount, dana: User) -> None:

@@ -15,6 +15,7 @@ from keys import services
 from keys.models import HostRun, KeyFile, PropagationRun
 from keys.preview import previews
 from keys.sets import By
+from keys.stamps import token_make
 from tests.factories import DistrictFactory
 
 from .samples import text
@@ -72,7 +73,7 @@ def test_a_preview_of_a_set_that_waits_for_a_decision_does_not_show_it_as_overwr
     _save(account, "ed25519")
     call_command("push_keys", stdout=StringIO())
     path = _on_host(account.username)
-    newer = f"# managed by SFTP Portal | set 9 | {'0' * 16}\n{text('rsa3072')}\n"
+    newer = f"# managed by SFTP Portal | set 9 | {token_make()}\n{text('rsa3072')}\n"
     path.write_text(newer)
     for words in (("--preview",), ("--preview", "--json")):
         with pytest.raises(SystemExit):
