@@ -27,7 +27,7 @@ from . import rota, selectors, sighting, telling
 from .catalogue import formats
 from .core import discovery
 from .core.choose import COMPLETE, recognise, recognise_alone
-from .core.discovery import Listed, Look
+from .core.discovery import Look
 from .models import Epoch, Finding
 from .rota import UNDECIDED
 
@@ -215,11 +215,11 @@ def _look_at(epoch: Epoch, files: HostFiles, username: paths.Username, entry: En
     path = paths.upload(username).child(entry.name)
     is_directory = entry.kind is EntryKind.DIRECTORY
     inside = files.listing(path) if is_directory else (entry,)
-    seen, now = Look.of(_listed(one) for one in inside), timezone.now()
+    seen, now = sighting.look_of(inside), timezone.now()
     if seen.digest != epoch.look_digest:
         _note_change(epoch, seen)
     still = now - epoch.look_since
-    is_open = any(name == epoch.name or name.startswith(f"{epoch.name}/") for name in writing)
+    is_open = sighting.is_written(epoch.name, writing)
     own = discovery.auto_name(entry.name) if entry.kind is EntryKind.FILE else None
     if own is None and not (is_directory and discovery.is_epoch_name(entry.name)):
         _look_at_stranger(epoch, still, is_open)
@@ -328,7 +328,3 @@ def _leave_for_staff(epoch: Epoch, code: str, sentence: str) -> None:
         if epoch.state == Epoch.State.WAITING_STAFF and not epoch.staff_told:
             telling.waiting_staff(epoch)
             _write(epoch, staff_told=True)
-
-
-def _listed(entry: Entry) -> Listed:
-    return Listed(entry.name, discovery.Kind(entry.kind.value), entry.size, entry.links)

@@ -99,6 +99,8 @@ def process(epoch: Epoch, lane: Lane, token: str, is_over: Callable[[], bool]) -
         raise
     except staging.Vanished:
         _gone(epoch, lane, token)
+    except staging.NotAtRest as error:
+        _not_yet(epoch, error, lane, token)
     except loading.Outdated:
         _again(epoch, "check", lane, token)
     except Exception as error:
@@ -137,6 +139,18 @@ def _gone(epoch: Epoch, lane: Lane, token: str) -> None:
         _lease_must_be_ours(lane, token)
         epoch.state, epoch.finished = Epoch.State.GONE, timezone.now()
         epoch.save(update_fields=["state", "finished"])
+
+
+def _not_yet(epoch: Epoch, error: HostError, lane: Lane, token: str) -> None:
+    """It goes on arriving, and is queued again when it rests. One that staff gave a format keeps that, and waits."""
+    if epoch.format_by_id:
+        _trouble(epoch, error, lane, token)
+        return
+    with transaction.atomic():
+        _lease_must_be_ours(lane, token)
+        changed = {"look_digest": "", "look_since": timezone.now(), "queued": None, "tries": 0, "next_try": None}
+        rows = Epoch.objects.filter(pk=epoch.pk, step="")
+        rows.update(state=Epoch.State.ARRIVING, look_code="", look_sentence="", trouble="", **changed)
 
 
 def _again(epoch: Epoch, step: str, lane: Lane, token: str) -> None:

@@ -11,6 +11,7 @@ from hosts.files import Entry
 from .core.choose import COMPLETE, Sighting, is_noise, read_sighting
 from .core.container import Archive, ArchiveLimits, read_archive
 from .core.delimiters import COMMA, Delimiter
+from .core.discovery import Kind, Listed, Look
 from .core.errors import ArchiveError
 from .core.schema import Container
 
@@ -30,6 +31,16 @@ class Seen:
 def name_of(entry: Entry) -> str:
     """The name an entry is known by in rows and pages: odd characters escaped, and no longer than a row takes."""
     return paths.shown(entry.name, LONGEST_NAME - 1)
+
+
+def look_of(entries: Iterable[Entry]) -> Look:
+    """What lies there at this moment."""
+    return Look.of(Listed(one.name, Kind(one.kind.value), one.size, one.links) for one in entries)
+
+
+def is_written(epoch: str, writing: Iterable[str]) -> bool:
+    """Whether one of the files that are open for writing is the epoch of this name, or lies in it."""
+    return any(name == epoch or name.startswith(f"{epoch}/") for name in writing)
 
 
 def is_zip(name: str) -> bool:

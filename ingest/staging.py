@@ -19,7 +19,7 @@ from django.utils import timezone
 from accounts.models import RetiredUsername
 from hosts.connect import files_for
 from hosts.core import paths
-from hosts.core.errors import HostError, NotThere
+from hosts.core.errors import HostError, NotThere, TooLarge
 from hosts.files import Entry, EntryKind, HostFiles
 
 from .core.choose import COMPLETE
@@ -31,7 +31,7 @@ from .core.errors import ArchiveError
 from .core.verdict import Source
 from .models import Epoch, EpochFile
 from .selectors import file_settings_of
-from .sighting import LIMITS, is_zip, name_of, the_one_zip
+from .sighting import LIMITS, is_written, is_zip, look_of, name_of, the_one_zip
 
 BLOCK = 1024 * 1024
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -58,6 +58,13 @@ class FilesLost(HostError):
     code = "files-lost"
     retry = False
     about = "Files of this epoch are lost or damaged on our side."
+
+
+class NotAtRest(HostError):
+    """Since the directory was found complete, somebody has begun to send to it again."""
+
+    code = "not-at-rest"
+    retry = True
 
 
 class BeingRenamed(HostError):
@@ -109,7 +116,8 @@ class Copied:
 def claim(epoch: Epoch) -> object:
     """Renames the directory out of the district's reach. Done before? Then there is nothing left to do.
 
-    Staff may have given a format to a single loose file; that one is moved into a directory of its own.
+    Staff may have given a format to a single loose file; that one is moved into a directory of its own. Raises
+    NotAtRest: it may have been queued long ago.
     """
     files = files_for(epoch.account.host)
     mine = paths.claimed(epoch.pk)
@@ -122,12 +130,27 @@ def claim(epoch: Epoch) -> object:
         if there is not None:
             return None
         raise _not_found(epoch)
+    _rest_needed(files, epoch, entry)
     if entry.kind is EntryKind.DIRECTORY:
         files.rename(upload.child(entry.name), mine)
     else:
         files.make_directory(mine)
         files.rename(upload.child(entry.name), mine.child(entry.name))
     return None
+
+
+def _rest_needed(files: HostFiles, epoch: Epoch, entry: Entry) -> None:
+    username = paths.username(epoch.account.username)
+    if is_written(epoch.name, files.open_writes(username)):
+        raise NotAtRest("Files of it are being sent just now. We try again.")
+    if epoch.look_digest and not epoch.format_by_id:  # what staff have looked at is what they wanted
+        place = paths.upload(username).child(entry.name)
+        try:
+            inside = files.listing(place) if entry.kind is EntryKind.DIRECTORY else (entry,)
+        except TooLarge as error:
+            raise NotAtRest(error.message) from error
+        if look_of(inside).digest != epoch.look_digest:
+            raise NotAtRest("Its files have changed since it was complete. We look at it again.")
 
 
 def _not_found(epoch: Epoch) -> HostError:

@@ -1,14 +1,17 @@
 """An epoch's way: killed, robbed of its lease, or failing at any point, it comes to what an undisturbed night does."""
 
 import errno
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
+from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -30,6 +33,7 @@ from .uploading import (
     Watched,
     home,
     later,
+    link_out_of,
     night,
     nothing,
     on_disk,
@@ -391,14 +395,87 @@ def test_what_is_changed_after_the_claim_is_not_what_is_checked(
 
 
 def test_what_was_changed_between_look_and_claim_is_found_out(district: District) -> None:
+    """Names and sizes are what they were, so that nothing but the copy tells."""
     epoch = queue(district, NIGHT, epochs.students(rows=8))
-    (home(district) / "upload" / NIGHT / "students.csv").write_bytes(b"a,b\r\n1,2\r\n")
+    place = home(district) / "upload" / NIGHT / "students.csv"
+    place.write_bytes(b"a,b\r\n1,2\r\n".ljust(place.stat().st_size))
     process(district)
     epoch.refresh_from_db()
     assert (epoch.state, list(epoch.findings.values_list("code", flat=True))) == (
         "failed",
         ["changed-since-recognised"],
     )
+
+
+def _once_more(place: Path) -> None:
+    """The first half of a file that is sent again."""
+    (place / "students.csv").write_bytes(b"".join(epochs.students(rows=8)["students.csv"].splitlines(True)[:5]))
+
+
+def _other_name(place: Path) -> None:
+    place.joinpath("students.csv").rename(place.parent / "elsewhere.csv")
+    os.link(place.parent / "elsewhere.csv", place / "students.csv")
+
+
+@pytest.mark.parametrize(
+    ("change", "becomes"),
+    [
+        (_once_more, "queued"),
+        (lambda place: (place / "late.csv").touch(), "queued"),
+        (lambda place: (place / "students.csv.filepart").touch(), "waiting_staff"),
+        (lambda place: (place / "COMPLETE").unlink(), "arriving"),
+        (lambda place: link_out_of(place, "late.csv"), "waiting_staff"),
+        (_other_name, "waiting_staff"),
+    ],
+    ids=["sent again", "one more", "unfinished", "not complete", "link", "second name"],
+)
+def test_a_queued_epoch_that_does_not_rest_any_more_is_not_taken(
+    district: District, clock: Clock, change: Callable[[Path], object], becomes: str
+) -> None:
+    """It may have been queued long before a worker comes to it."""
+    epoch = queue(district, NIGHT, epochs.students(rows=8))
+    change(home(district) / "upload" / NIGHT)
+    process(district)
+    epoch.refresh_from_db()
+    assert (epoch.state, epoch.step, epoch.tries, Record.objects.count()) == ("arriving", "", 0, 0)
+    looking.look_everywhere()
+    clock.move(hours=1)
+    looking.look_everywhere()
+    epoch.refresh_from_db()
+    assert epoch.state == becomes
+
+
+def test_a_queued_epoch_with_an_open_file_is_not_taken_until_it_is_closed(district: District, clock: Clock) -> None:
+    epoch = queue(district, NIGHT, epochs.students(rows=8))
+    writing = settings.SFTP_ROOT / "open" / district.domain
+    writing.parent.mkdir(exist_ok=True)
+    writing.write_text(f"{NIGHT}/students.csv\n")
+    process(district)
+    epoch.refresh_from_db()
+    assert (epoch.state, epoch.step) == ("arriving", "")
+    writing.unlink()
+    looking.look_everywhere()
+    clock.move(hours=1)
+    looking.look_everywhere()
+    process(district)
+    epoch.refresh_from_db()
+    assert (epoch.state, Record.objects.count()) == ("loaded", 8)
+
+
+def test_an_epoch_that_staff_gave_a_format_keeps_it_while_a_file_is_open(district: District) -> None:
+    epoch = queue(district, NIGHT, epochs.students(rows=8))
+    Epoch.objects.update(format_by=User.objects.first())
+    writing = settings.SFTP_ROOT / "open" / district.domain
+    writing.parent.mkdir(exist_ok=True)
+    writing.write_text(f"{NIGHT}/students.csv\n")
+    process(district)
+    epoch.refresh_from_db()
+    assert (epoch.state, epoch.step, epoch.tries) == ("queued", "", 1)
+    writing.unlink()
+    Epoch.objects.update(next_try=None)
+    process(district)
+    epoch.refresh_from_db()
+    assert epoch.state == "loaded"
 
 
 def test_a_format_that_is_gone_is_said(district: District) -> None:
