@@ -9,7 +9,7 @@ from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 
 from accounts import audit
-from accounts.models import District, User
+from accounts.models import AuditEntry, District, User
 from accounts.nudge import nudge
 from accounts.services import Refused
 
@@ -19,6 +19,7 @@ from .receiving import Received
 
 __all__ = ["Refused", "file_settings_set", "trial_ask", "trial_forget", "trial_refusal"]
 HOUR = timedelta(hours=1)
+ASKED = "files checked before sending"
 
 
 def trial_refusal(district: District, size: int = 0) -> str:
@@ -29,9 +30,11 @@ def trial_refusal(district: District, size: int = 0) -> str:
         return f"This is more than {filesizeformat(most)}, which is the most that can be checked here at once."
     if mine.filter(state__in=Trial.UNDER_WAY).exists():
         return "Files of your district are being checked just now. Wait until that is done."
-    lately = mine.filter(asked__gt=timezone.now() - HOUR).order_by("asked")
+    # Not by the rows themselves, which go when a result is removed.
+    since = timezone.now() - HOUR
+    lately = AuditEntry.objects.filter(action=ASKED, district=district.slug, at__gt=since).order_by("at")
     if lately.count() >= settings.TRIALS_PER_HOUR:
-        minutes = max(int((lately[0].asked + HOUR - timezone.now()).total_seconds() // 60) + 1, 1)
+        minutes = max(int((lately[0].at + HOUR - timezone.now()).total_seconds() // 60) + 1, 1)
         return (
             f"Your district has checked files {settings.TRIALS_PER_HOUR} times in the last hour, which is the most. "
             f"Try again in {minutes} minute{'' if minutes == 1 else 's'}."
@@ -51,7 +54,7 @@ def trial_ask(district: District, *, place: str, files: Sequence[Received], acto
     told = [{"name": file.name, "size": file.size} for file in files]
     trial = Trial.objects.create(district=district, asked_by=actor, place=place, files=told, byte_count=size)
     details = {"files": len(files), "bytes": size}
-    audit.record("files checked before sending", actor=actor, district=district, details=details)
+    audit.record(ASKED, actor=actor, district=district, details=details)
     nudge(check_trials)
     return trial
 
