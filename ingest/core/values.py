@@ -140,7 +140,7 @@ def _explain_type(field: Field, value: str) -> Fault | None:
             return Fault("type", "A year of four digits is needed here.")
         case FieldType.BOOLEAN if value not in (*field.true_values, *field.false_values):
             choices = (*field.true_values, *field.false_values)
-            return _not_a_choice(choices, value)
+            return _not_a_choice(field, choices, value)
         case FieldType.DATETIME if not _is_time(value):
             return Fault("type", "A date and time such as `2026-08-15T14:30:00.000Z` is needed here.")
         case FieldType.DATE if _date(field, value) is None:
@@ -150,7 +150,7 @@ def _explain_type(field: Field, value: str) -> Fault | None:
 
 def _explain_choice(field: Field, value: str) -> Fault | None:
     if field.enum and value not in field.enum and not _extends(field, value):
-        return _not_a_choice(field.enum, value)
+        return _not_a_choice(field, field.enum, value)
     if field.pattern and (len(value) > REACH or not re.fullmatch(field.pattern, value)):
         return Fault("pattern", "The value is not written as this column asks.")
     return None
@@ -171,12 +171,15 @@ def _explain_list(field: Field, value: str) -> Fault | None:
     return None
 
 
-def _not_a_choice(choices: tuple[str, ...], value: str) -> Fault:
+def _not_a_choice(field: Field, choices: tuple[str, ...], value: str) -> Fault:
+    """What is near a value tells it, so that of a person's only all choices are named."""
     other_case = next((choice for choice in choices if choice.casefold() == value.casefold()), None)
+    every = listed(choices, limit=12)
     if other_case is not None:
-        return Fault("enum-case", "Capital and small letters matter here.", f"Write `{other_case}`.")
-    hint = did_you_mean(nearest(value[:100], choices))
-    return Fault("enum", f"Only these values may stand here: {listed(choices, limit=12)}.", hint)
+        hint = f"Write one of {every}." if field.personal else f"Write `{other_case}`."
+        return Fault("enum-case", "Capital and small letters matter here.", hint)
+    hint = "" if field.personal else did_you_mean(nearest(value[:100], choices))
+    return Fault("enum", f"Only these values may stand here: {every}.", hint)
 
 
 def _is_time(value: str) -> bool:

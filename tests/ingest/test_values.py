@@ -86,6 +86,15 @@ def test_a_value_near_one_of_the_list_gets_a_did_you_mean():
     assert explain(SHIPPED["users.role"], True, "Teacher").hint == "Write `teacher`."
 
 
+@pytest.mark.parametrize("value", ["Female", "femal"])
+def test_no_hint_gives_away_a_value_of_a_person(value):
+    one = field(constraints={"enum": ["female", "male"]}, sftpPortal={"personal": True})
+    other = {"Female": "Male", "femal": "mal"}[value]
+    assert explain(one, True, value) == explain(one, True, other)
+    race = SHIPPED["demographics.white"]
+    assert explain(race, False, "TRUE") == explain(race, False, "FALSE")
+
+
 def test_case_is_set_right_only_where_a_format_makes_it_less_than_an_error():
     lenient = field(constraints={"enum": ["yes", "no"]}, sftpPortal={"rules": {"enum-case": "warning"}})
     assert canonical(lenient)("YES") == "yes"
