@@ -122,6 +122,8 @@ def _trouble(entry: "os.DirEntry[str]") -> Finding | None:
         return _told(entry, "folder", UNREAD["folder"])
     if not entry.is_file(follow_symlinks=False):
         return _told(entry, "not-a-file", UNREAD["not-a-file"])
+    if not entry.name.isprintable():
+        return _told(entry, "odd-name", UNREAD["odd-name"])
     return None
 
 

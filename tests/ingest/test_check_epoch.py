@@ -132,6 +132,7 @@ HOSTILE: dict[str, tuple[str, Callable[[Path], object]]] = {
     "a link that has its own name": ("link", lambda place: (place / "loop").symlink_to("loop")),
     "a pipe": ("not-a-file", lambda place: os.mkfifo(place / "users.csv")),
     "a folder": ("folder", lambda place: put(place / "inner", students())),
+    "a name that cannot be shown": ("odd-name", lambda place: (place / "x\x01.csv").touch()),
     "a file that is not finished": ("unfinished", lambda place: (place / "x.csv.filepart").touch()),
 }
 
