@@ -9,6 +9,12 @@ from ingest.core.findings import Ledger, Severity
 from ingest.core.schema import Field, Reference
 
 MISSING_HINT = "Send the record that is referred to in the same epoch, or leave out the row that refers to it."
+ZEROS_HINT = (
+    "There is one that differs only in the zeros in front, which Excel takes away: send files as your system exports "
+    "them, without opening them in Excel."
+)
+# Ids of digits are padded to no more than this.
+_WIDEST = 12
 UNKNOWN_HINT = "If it is new, send it as well. Otherwise look whether the value is right."
 
 
@@ -52,8 +58,11 @@ class Keys:
 
     def tell(self, file: str, column: Field, reference: Reference, line: int, value: str) -> None:
         """A value refers to a key that there is not."""
-        tells = report_unknown if reference.table in self.on_record else report_missing
-        tells(self.ledger, file, column, reference, line, value)
+        if reference.table in self.on_record:
+            report_unknown(self.ledger, file, column, reference, line, value)
+        else:
+            hint = missing_hint(value, self.seen.get(reference.place, set()))
+            report_missing(self.ledger, file, column, reference, line, value, hint)
 
     def knows(self, place: str) -> bool:
         return place in self.seen
@@ -72,12 +81,25 @@ class Keys:
         self.waiting = [one for one in self.waiting if one.reference.table != table]
 
     def _settle(self, one: Waiting) -> None:
-        for value, lines in one.missing(self.seen.get(one.reference.place, set())):
+        keys: KeySet = self.seen.get(one.reference.place, set())
+        for value, lines in one.missing(keys):
+            hint = missing_hint(value, keys)
             for line in lines:
-                report_missing(self.ledger, one.file, one.field, one.reference, line, value)
+                report_missing(self.ledger, one.file, one.field, one.reference, line, value, hint)
 
 
-def report_missing(ledger: Ledger, file: str, column: Field, reference: Reference, line: int, value: str) -> None:
+def missing_hint(value: str, keys: KeySet) -> str:
+    """What to do about a value that is none of the keys. Nothing of either is told: they may be personal."""
+    if value.isascii() and value.isdigit():
+        bare = value.lstrip("0") or "0"
+        if any(bare.zfill(width) in keys for width in range(len(bare), _WIDEST + 1)):
+            return ZEROS_HINT
+    return MISSING_HINT
+
+
+def report_missing(
+    ledger: Ledger, file: str, column: Field, reference: Reference, line: int, value: str, hint: str
+) -> None:
     """Enter that a value refers to a record that is not there."""
     ledger.report(
         column.severity("reference"),
@@ -86,7 +108,7 @@ def report_missing(ledger: Ledger, file: str, column: Field, reference: Referenc
         f"No row of `{reference.table}` has this key.",
         line=line,
         column=column.name,
-        hint=MISSING_HINT,
+        hint=hint,
         value=value,
     )
 

@@ -321,6 +321,20 @@ def test_e16_a_reference_to_nobody_is_an_error_with_line_and_column():
     assert verdict.findings[0].value == "xxxx-99999999"
 
 
+@pytest.mark.parametrize(
+    ("value", "is_told"), [("1", True), ("0001", True), ("00000001x", False), ("12345678", False), ("", False)]
+)
+def test_e16_zeros_that_excel_took_away_are_named_as_the_likely_cause(value, is_told):
+    files = {name: content.replace(b"user-", b"") for name, content in oneroster().items()}
+    (first,) = {line.split(b",")[0] for line in files["users.csv"].split(b"\r\n")[1:2]}
+    files["enrollments.csv"] = files["enrollments.csv"].replace(first, b"00000001")
+    files["users.csv"] = files["users.csv"].replace(first, b"00000001")
+    assert checked(ONEROSTER, files).ok
+    files["enrollments.csv"] = with_cell(files["enrollments.csv"], 8, "userSourcedId", value or "user")
+    (told,) = checked(ONEROSTER, files).findings
+    assert (told.code, told.line, "Excel" in told.hint) == ("reference", 8, is_told)
+
+
 def test_e16_each_element_of_a_list_is_looked_up():
     files = oneroster()
     lines = files["users.csv"].split(b"\r\n")
