@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import DatabaseError, connection, models
+from django.db import DatabaseError, connection, models, transaction
 from django.utils import timezone
 
 logger = logging.getLogger(__name__)
@@ -43,6 +43,16 @@ def lease_take(rows: models.QuerySet) -> str | None:
     token = secrets.token_hex(16)
     until = timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
     return token if rows.filter(free_to_take()).update(lease_token=token, lease_until=until) else None
+
+
+@transaction.atomic
+def lease_take_at_once(rows: models.QuerySet) -> str | None:
+    """The same, but None too if somebody has the row locked: he is at it, however long his transaction lasts.
+
+    Meanwhile his lease cannot be renewed, so it may have run out, and whoever wanted it would wait for him.
+    """
+    free = rows.filter(free_to_take()).select_for_update(skip_locked=True)
+    return lease_take(rows) if list(free.values_list("pk", flat=True)) else None
 
 
 def lease_renew(rows: models.QuerySet, token: str) -> None:

@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from accounts.leases import LeaseLost, lease_kept, lease_renew, lease_take
+from accounts.leases import LeaseLost, lease_kept, lease_renew, lease_take_at_once
 from hosts.core.errors import HostError
 
 from . import archive, checking, guarding, loading, staging, telling
@@ -209,7 +209,7 @@ def process_turn(district_pk: int, is_over: Callable[[], bool] = lambda: False, 
     """
     lane, _ = Lane.objects.get_or_create(district_id=district_pk)
     rows = Lane.objects.filter(pk=lane.pk)
-    token = lease_take(rows)
+    token = lease_take_at_once(rows)
     if token is None:
         return False
     with suppress(LeaseLost), lease_kept(rows, token):

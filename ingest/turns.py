@@ -10,9 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Case, Max, Min, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
+
+from accounts.leases import free_to_take
 
 from . import pipeline
 from .models import Epoch, Lane
@@ -75,8 +78,16 @@ def _in_line() -> QuerySet[Epoch, dict[str, int]]:
 
 def _is_crowded() -> bool:
     """Whether large epochs have all processes that they may have while others wait."""
-    at_large = Lane.objects.filter(is_large=True, lease_until__gte=timezone.now()).count()
-    return at_large >= max(1, settings.WORKER_PROCESSES - 1)
+    at_large = Lane.objects.filter(is_large=True).exclude(lease_until=None)
+    return at_large.count() - _dead(at_large.filter(free_to_take())) >= max(1, settings.WORKER_PROCESSES - 1)
+
+
+def _dead(silent: QuerySet[Lane]) -> int:
+    """At how many of these nobody is any more. Who loads for long has his lane locked, and cannot renew its lease."""
+    if not silent.exists():
+        return 0
+    with transaction.atomic():
+        return len(silent.select_for_update(skip_locked=True))
 
 
 def _clock(district_pk: int) -> Callable[[], bool]:

@@ -8,7 +8,7 @@ import pytest
 
 from .stack import EXTERNAL, ROOT, Stack
 
-FILES = ("tests/ingest/test_loading.py", "tests/ingest/test_undos.py")
+FILES = ("tests/ingest/test_loading.py", "tests/ingest/test_undos.py", "tests/ingest/test_long_loads.py")
 
 
 @pytest.mark.parametrize("stack", [EXTERNAL], indirect=True)

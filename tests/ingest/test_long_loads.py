@@ -1,0 +1,77 @@
+"""A load that lasts longer than a lease, on PostgreSQL: its lane is locked meanwhile, and nobody waits for it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from django.conf import LazySettings
+from django.db import connection
+from django.utils import timezone
+
+from accounts.models import District
+from ingest import pipeline, turns
+from ingest.models import Epoch, Lane
+from tests.factories import DistrictFactory, EpochFactory
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    # In the suite SQLite is in use; `tests.flows.test_both_databases` runs this on PostgreSQL.
+    pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite locks no single rows"),
+]
+
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the epochs that were processed."""
+    told: list[str] = []
+
+    def load(epoch: Epoch, _: object) -> None:
+        told.append(epoch.name)
+        epoch.state, epoch.finished = Epoch.State.LOADED, timezone.now()
+
+    step: pipeline.Step[None] = pipeline.Step("tell", "", lambda epoch: None, load)
+    monkeypatch.setattr(pipeline, "STEPS", (step,))
+    return told
+
+
+def _queued(district: District, name: str, **told: Any) -> Epoch:
+    return EpochFactory(district=district, name=name, **{"state": "queued", "byte_count": 1000, **told})
+
+
+@contextmanager
+def _loading(district: District, **told: object) -> Iterator[None]:
+    """Another worker whose transaction has lasted longer than the lease it could not renew meanwhile."""
+    over = timezone.now() - timedelta(seconds=1)
+    lane = Lane.objects.create(district=district, lease_token="another", lease_until=over, **told)
+    with psycopg.connect(**connection.get_connection_params()) as other:
+        other.execute("UPDATE ingest_lane SET lease_until = now() WHERE id = %s", [lane.pk])
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '3s'")
+            yield
+            cursor.execute("RESET lock_timeout")
+        other.rollback()
+
+
+def test_whoever_comes_by_goes_on_to_the_next_district(done: list[str]) -> None:
+    slow, small = DistrictFactory(), DistrictFactory()
+    _queued(slow, "20261121-020000", state="working")
+    _queued(small, "20261122-020000")
+    with _loading(slow):
+        assert not turns.turns_do()
+    assert done == ["20261122-020000"]
+    assert turns.turn_do()
+    assert done == ["20261122-020000", "20261121-020000"]
+
+
+def test_it_still_counts_as_one_that_is_at_a_large_epoch(done: list[str], settings: LazySettings) -> None:
+    settings.WORKER_PROCESSES = 2
+    large, small = DistrictFactory(), DistrictFactory()
+    early = timezone.now() - timedelta(hours=1)
+    _queued(large, "20261121-020000", queued=early, byte_count=turns.LARGE_BYTES)
+    _queued(small, "20261122-020000", queued=timezone.now())
+    with _loading(DistrictFactory(), is_large=True):
+        assert turns.turn_do()
+    assert done == ["20261122-020000"]
