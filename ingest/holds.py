@@ -169,10 +169,9 @@ def hold_ask(epoch: Epoch, *, seen: Seen, question: str, actor: User) -> tuple[D
 @transaction.atomic
 def hold_answer(epoch: Epoch, *, answer: str, actor: User) -> None:
     """What the district says about a held night. The same sentence twice is one. Raises Refused."""
+    _must_be_held(epoch)
     Lane.locked(epoch.district)
-    epoch = Epoch.objects.select_related("district").get(pk=epoch.pk)
-    if epoch.state != Epoch.State.HELD:
-        raise Refused("not-held", _over(epoch))
+    epoch = _must_be_held(epoch)
     text, last = _given(answer), epoch.notes.last()
     if last is None or (last.text, last.by) != (text, actor):
         note = HoldNote.objects.create(epoch=epoch, text=text, by=actor, is_question=False)
@@ -202,6 +201,7 @@ class _Line:
     """A district's queue under its lock, with the held night in front. Raises Refused if it is not (any more)."""
 
     def __init__(self, epoch: Epoch, seen: Seen | None = None) -> None:
+        _must_be_held(epoch)
         Lane.locked(epoch.district)
         self.district = epoch.district
         self.epochs = epochs_in_line(epoch.district)
@@ -226,6 +226,14 @@ class _Line:
 
     def go_on(self) -> None:
         nudge(process)
+
+
+def _must_be_held(epoch: Epoch) -> Epoch:
+    """The epoch as it is now. Raises Refused; asked before the lane is locked, nobody waits for a load under way."""
+    now = Epoch.objects.select_related("district").get(pk=epoch.pk)
+    if now.state != Epoch.State.HELD:
+        raise Refused("not-held", _over(now))
+    return now
 
 
 def _given(text: str) -> str:

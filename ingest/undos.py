@@ -32,11 +32,9 @@ def epoch_undo(epoch: Epoch, *, version: int, is_over_seen: bool, reason: str, a
     `version`: the state that was seen. `is_over_seen`: that more would change than usual was seen, if so. Raises
     Refused.
     """
+    _must_be_undoable(epoch)  # before the lane is locked, so that nobody waits for a load under way
     lane = Lane.locked(epoch.district)
-    epoch = Epoch.objects.select_related("district").get(pk=epoch.pk)
-    why, words = refusal(epoch), " ".join(reason.split())
-    if why:
-        raise Refused("not-undoable", why)
+    epoch, words = _must_be_undoable(epoch), " ".join(reason.split())
     if lane.version != version:
         raise Refused("seen-before", "The records have changed since you opened the page. Look at it once more.")
     if not words:
@@ -52,3 +50,10 @@ def epoch_undo(epoch: Epoch, *, version: int, is_over_seen: bool, reason: str, a
     counts = {table: [one.added, one.changed, one.removed] for table, one in done.items()}
     details = {"reason": words, "added, changed, removed": counts}
     audit.record("epoch undone", actor=actor, district=epoch.district, subject=epoch.name, details=details)
+
+
+def _must_be_undoable(epoch: Epoch) -> Epoch:
+    now = Epoch.objects.select_related("district").get(pk=epoch.pk)
+    if why := refusal(now):
+        raise Refused("not-undoable", why)
+    return now

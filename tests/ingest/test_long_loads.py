@@ -12,9 +12,9 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.models import District
-from ingest import pipeline, turns
+from ingest import holds, pipeline, turns, undos
 from ingest.models import Epoch, Lane
-from tests.factories import DistrictFactory, EpochFactory
+from tests.factories import DistrictFactory, EpochFactory, StaffFactory
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -75,3 +75,15 @@ def test_it_still_counts_as_one_that_is_at_a_large_epoch(done: list[str], settin
     with _loading(DistrictFactory(), is_large=True):
         assert turns.turn_do()
     assert done == ["20261122-020000"]
+
+
+def test_who_clicks_twice_is_answered_while_the_night_is_loaded(district: District) -> None:
+    epoch = _queued(district, "20261121-020000", state="working", step="compare")
+    person = StaffFactory()
+    with _loading(district):
+        with pytest.raises(holds.Refused, match="not held any more"):
+            holds.hold_approve(epoch, seen=holds.Seen("", ""), reason="Once more.", actor=person)
+        with pytest.raises(holds.Refused, match="not held any more"):
+            holds.hold_answer(epoch, answer="Yes.", actor=person)
+        with pytest.raises(undos.Refused, match="Only a night that was loaded"):
+            undos.epoch_undo(epoch, version=0, is_over_seen=False, reason="A mistake.", actor=person)
