@@ -365,3 +365,14 @@ def test_in_a_blackout_the_form_says_why_less_can_be_done(support: Client, held:
     assert "is a blackout: nothing is applied" in told
     assert "Approve once" not in told
     assert "Ask the district" in told
+
+
+@pytest.mark.parametrize("told", [{"purged": timezone.now()}, {"state": "stuck", "step": "log", "finished": None}])
+def test_no_page_says_that_files_lie_where_they_do_not(
+    support: Client, district: District, told: dict[str, object]
+) -> None:
+    epoch = night(district, NIGHT, FULL)
+    lies_in = f'<span class="mono">/upload-processed/{NIGHT}/</span>'
+    assert lies_in in page(support, "epoch", epoch)
+    Epoch.objects.filter(pk=epoch.pk).update(**told)
+    assert lies_in not in page(support, "epoch", epoch)
