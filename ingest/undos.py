@@ -10,6 +10,7 @@ from accounts.services import Refused
 from . import guarding, telling, undoing
 from .comparing import version_of
 from .models import Epoch, Judgement, Lane
+from .outcome import judgement_of
 
 __all__ = ["Refused", "epoch_undo", "refusal", "version_of"]
 
@@ -22,7 +23,19 @@ def refusal(epoch: Epoch) -> str:
         return "Only a night that was loaded can be taken back."
     if Epoch.objects.filter(district=epoch.district_id, state=Epoch.State.WORKING).exists():
         return "Another night of this district is being processed. Try again when it has ended."
-    return undoing.refusal(epoch)
+    return undoing.refusal(epoch) or _blindness(epoch)
+
+
+def _blindness(epoch: Epoch) -> str:
+    """Why nights could not be compared with what was before it; empty if they can."""
+    judgement = judgement_of(epoch)
+    earlier = Epoch.objects.filter(district=epoch.district_id, applied_version__lt=epoch.applied_version)
+    if (judgement is not None and judgement.before is not None) or not earlier.exists():
+        return ""
+    return (
+        f"Only the last {guarding.UNDOABLE} nights can be taken back: of those before, nobody knows any more what the "
+        "next night is to be compared with. Send the right files instead."
+    )
 
 
 @transaction.atomic

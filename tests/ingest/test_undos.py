@@ -123,3 +123,13 @@ def test_a_held_night_is_compared_anew_after_an_undo(district: District, staff: 
     held = Epoch.objects.get(pk=held.pk)
     assert (state(THIRD), held.judgement.tables[0]["base"]) == ("held", 40)
     assert held.judgement.against != against
+
+
+def test_no_more_nights_are_taken_back_than_the_guard_remembers(district: District, staff: User) -> None:
+    every = [night(district, f"2026112{day}-020000", epochs.students(rows=40 + day)) for day in range(1, 6)]
+    for epoch in every[:1:-1]:
+        undo(epoch, staff)
+        assert GuardState.objects.get().applied is not None
+    with pytest.raises(Refused, match="last 3 nights"):
+        undo(every[1], staff)
+    assert active() == 42
