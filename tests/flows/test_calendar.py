@@ -94,6 +94,33 @@ def _records(portal: Portal, slug: str) -> object:
     return portal.inside("snapshot", slug=slug)["records"]
 
 
+def test_e6_a_raised_limit_that_is_forgotten_ends_by_itself(
+    portal: Portal, worker: Worker, sam: Page, key_pair: Path, tmp_path: Path
+) -> None:
+    slug, door = ready_district(portal, "August", "august.example", key_pair)
+    upload(door, tmp_path / FIRST, FIRST, students(size=40))
+    epoch_in(portal, slug, FIRST, ("loaded",))
+    _settings(sam, portal, slug, "Raise a limit")
+    form = sam.get_by_role("region", name="Raised for some days")
+    form.get_by_label("Of records").select_option("removed")
+    form.get_by_label("Percent").fill("50")
+    form.get_by_label("First day").fill(f"{date.today() - timedelta(days=1)}")
+    form.get_by_label("Last day").fill(f"{date.today() + timedelta(days=1)}")
+    form.get_by_label("Reason").fill("A school has closed.")
+    form.get_by_role("button", name="Raise it").click()
+    expect(sam.get_by_text("It ends by itself after its last day.")).to_be_visible()
+
+    upload(door, tmp_path / SECOND, SECOND, students(size=25))
+    epoch_in(portal, slug, SECOND, ("loaded",))
+    before = _records(portal, slug)
+    worker.live(72)
+    upload(door, tmp_path / THIRD, THIRD, students(size=15))
+    epoch_in(portal, slug, THIRD, ("held",))
+    assert "too-many-removed" in portal.inside("nights", slug=slug)[-1]["codes"]
+    assert _records(portal, slug) == before
+    worker.live(0)
+
+
 def test_e13_in_a_blackout_nights_are_received_and_checked_and_not_applied(
     portal: Portal, worker: Worker, sam: Page, key_pair: Path, tmp_path: Path
 ) -> None:
