@@ -8,6 +8,7 @@ from .core.delimiters import COMMA
 from .core.diff import Counts
 from .core.display import counted
 from .core.findings import Finding, Severity, Tally
+from .core.guard import State
 from .core.report import EpochSummary, FileSummary, render_log
 from .core.result import EpochResult, FileResult, GuardResult, render_result
 from .core.verdict import FileCounts
@@ -85,7 +86,9 @@ def _reason(epoch: Epoch) -> str:
         return judgement.act_message or judgement.message
     files = epoch.files.exclude(mode__in=["", "absent"])
     rows = sum(file.rows for file in files)
-    told = f"{counted(rows, 'row')} in {counted(len(files), 'file')} loaded. {missing_before(epoch)}".strip()
+    is_same = judgement is not None and judgement.state == State.NO_CHANGE
+    what = "checked. Nothing has changed, so there was nothing to apply." if is_same else "loaded."
+    told = f"{counted(rows, 'row')} in {counted(len(files), 'file')} {what} {missing_before(epoch)}".strip()
     return f"{told} {judgement.act_message}" if judgement is not None and is_ended(epoch) else told
 
 

@@ -9,8 +9,8 @@ from ingest.core.schoolyear import Calendar
 
 EVERY_DAY = frozenset(range(7))
 LEARNED_FROM = 5
-# What came earlier than this belongs to the night before.
-EARLY = timedelta(hours=12)
+# What came earlier than this belongs to the night before: one that was held is often sent anew in the afternoon.
+EARLY = timedelta(hours=8)
 
 
 class Audience(StrEnum):

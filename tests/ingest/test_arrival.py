@@ -28,9 +28,13 @@ def test_the_district_is_told_first_and_then_staff(late, who):
     assert told(DUE + late, DUE - timedelta(days=1)) == who
 
 
-@pytest.mark.parametrize("early", [timedelta(0), timedelta(minutes=40), timedelta(hours=11)])
+@pytest.mark.parametrize("early", [timedelta(0), timedelta(minutes=40), timedelta(hours=7)])
 def test_nobody_is_told_of_a_night_that_has_come(early):
     assert told(DUE + timedelta(hours=9), DUE - early) == []
+
+
+def test_what_is_sent_anew_the_afternoon_before_is_not_the_next_night():
+    assert told(DUE + timedelta(hours=9), DUE - timedelta(hours=11)) == [Audience.DISTRICT, Audience.STAFF]
 
 
 def test_a_night_that_comes_late_ends_the_alarm():

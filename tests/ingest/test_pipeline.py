@@ -292,6 +292,12 @@ def test_the_second_night_is_told_by_what_it_changed_and_in_no_mail(district: Di
     assert OutboxMessage.objects.count() == 1
 
 
+def test_a_night_that_changes_nothing_says_that_nothing_was_loaded(district: District) -> None:
+    night(district, NIGHT, epochs.students(rows=8))
+    log = night(district, NEXT_NIGHT, epochs.students(rows=8)).log
+    assert log.startswith("SUCCEEDED: 8 rows in 1 file checked. Nothing has changed, so there was nothing to apply.")
+
+
 def test_a_row_that_comes_back_is_no_longer_removed(district: District) -> None:
     first = epochs.students(rows=8)
     lines = first["students.csv"].split(b"\r\n")
