@@ -36,12 +36,14 @@ def host_key_confirm(host: Host, shown_fingerprint: str) -> None:
     Raises NotTheOfferedKey, HostKeyTaken; then nothing has changed.
     """
     with transaction.atomic():
-        row = Host.objects.select_for_update().get(pk=host.pk)
+        # All of them: two hosts that show one key, confirmed at one moment, must see each other.
+        list(Host.objects.select_for_update().order_by("pk").values_list("pk"))
+        row = Host.objects.get(pk=host.pk)
         if not row.offered_key or fingerprint(row.offered_key) != shown_fingerprint.strip():
             raise NotTheOfferedKey(
                 "The host has shown another key than that, or none yet. Try to connect again, and compare once more."
             )
-        # The embedded host has a fingerprint only.
+        # An embedded host that has not been started since it tells its whole key has a fingerprint only.
         same = Q(host_key=row.offered_key) | Q(fingerprint=shown_fingerprint.strip())
         other = Host.objects.filter(same).exclude(pk=row.pk).first()
         if other is not None:

@@ -332,6 +332,12 @@ class FoundLine(models.Model):
         key = key_in(self.line.encode("utf-8"))
         return f"{key.algorithm} {key.blob_base64}" if key else ""
 
+    @property
+    def has_options(self) -> bool:
+        """Whether something stands before the key in the line, such as from where it worked."""
+        key = self.key_line()
+        return bool(key) and not self.line.lstrip().startswith(key.split(" ")[0])
+
 
 class PropagationFailure(models.Model):
     """An account whose file a run could not write, and why."""

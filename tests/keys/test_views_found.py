@@ -80,6 +80,17 @@ def test_the_district_reads_what_was_found_and_what_it_may_do(browser: Client, f
     assert _place("found_dismiss", found) in html
 
 
+@pytest.mark.parametrize(
+    ("line", "is_told"), [("", False), ('from="198.51.100.0/24" ', True), ('no-pty,command="x y" ', True)]
+)
+def test_the_district_reads_that_what_stood_before_a_key_is_not_taken_over(
+    browser: Client, account: SftpAccount, line: str, is_told: bool
+) -> None:
+    services.keys_save(account, text("rsa3072"), seen_version=1, by=By(None))
+    _put_in(account, f"{line}{text('ed25519').strip()}")
+    assert ("They are not taken over" in _words(browser.get(_page(account)).content.decode())) is is_told
+
+
 def test_the_districts_administrators_are_told_by_mail_where_to_answer(found: FoundLine) -> None:
     mail = OutboxMessage.objects.get(kind="key-found", to="dana@smithville.example")
     assert f"- {found.label}, {FINGERPRINT}\n" in mail.text
