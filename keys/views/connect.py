@@ -82,6 +82,8 @@ def connect_told(request: HttpRequest, district: District) -> dict[str, Any]:
     first = selectors.first_sign_in(account)
     prints = [key.fingerprint for key in keys if key.disabled is None]
     tried = [Tried(one, "" if one.sign_in.accepted else to_vendor(account, one, prints)) for one in attempts]
+    # Somebody is trying: look often until it works.
+    is_trying = bool(keys) and (first is None or not attempts[0].sign_in.accepted)
     return {
         "district": district,
         "account": account,
@@ -91,8 +93,7 @@ def connect_told(request: HttpRequest, district: District) -> dict[str, Any]:
         "tried": tried,
         "live_by": selectors.next_hourly_run(),
         "is_shut_off": selectors.is_shut_off(account),
-        # Somebody is trying: look often until it works.
-        "poll_seconds": 5 if first is None and keys else 0,
+        "poll_seconds": 5 if is_trying else 0,
         **rights_shown(request.user, district),
     }
 

@@ -91,6 +91,7 @@ def test_a_refused_try_is_told_first_with_its_reason_and_a_line_for_the_vendor(
     _tried(account, "unknown-key", fingerprint="SHA256:theirs", offered=["SHA256:theirs"], client="WinSCP 6.3")
     shown = _get(page, account)
     assert "The last try to connect was refused" in shown
+    assert 'hx-trigger="every 5s"' in shown
     assert "The key it offered is not one of yours here." in shown
     line = re.search(r'<code id="to-vendor-\d+">(.*?)</code>', shown).group(1)
     for fact in (
