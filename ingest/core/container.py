@@ -1,7 +1,7 @@
 """Reads a zip as if its maker meant harm: judged as a whole first, then read member by member, never unpacked.
 
-A zip's own table of contents is a claim. Names are judged as stored, places must not overlap (one piece of data
-listed a thousand times is how small bombs are made), and sizes are counted again while reading.
+A zip's own table of contents is a claim. Names are judged as stored and as they are read, places must not overlap (one
+piece of data listed a thousand times is how small bombs are made), and sizes are counted again while reading.
 """
 
 import io
@@ -177,7 +177,7 @@ def _judge(infos: list[zipfile.ZipInfo], size: int, limits: ArchiveLimits, judge
         return
     for info in infos:
         _judge_member(info, limits, judged)
-    for name, times in Counter(info.orig_filename for info in infos).items():
+    for name, times in Counter(name for info in infos for name in _names(info)).items():
         if times > 1:
             judged.refuse("zip-duplicate", f"`{shown_name(name)}` is in the zip {times} times.")
     if sum(info.file_size for info in infos) > limits.total_bytes:
@@ -187,13 +187,15 @@ def _judge(infos: list[zipfile.ZipInfo], size: int, limits: ArchiveLimits, judge
 
 
 def _judge_member(info: zipfile.ZipInfo, limits: ArchiveLimits, judged: _Judged) -> None:
-    name = shown_name(info.orig_filename)
-    if info.orig_filename.startswith("__MACOSX/") and ".." not in info.orig_filename.split("/"):
+    names = _names(info)
+    name = shown_name(names[0])
+    if all(map(_is_of_macos, names)):
         judged.note(f"`{name}` is passed over: macOS leaves it in zips.")
         return
-    refusals = list(_refusals(info, limits))
-    for code, why in refusals:
-        judged.refuse(code, f"`{name}` {why}")
+    refusals = [(shown_name(one), *told) for one in names for told in _name_refusals(one)]
+    refusals += [(name, *told) for told in _refusals(info, limits)]
+    for about, code, why in refusals:
+        judged.refuse(code, f"`{about}` {why}")
     if refusals:
         return
     if info.filename.casefold().endswith(".zip"):
@@ -204,8 +206,19 @@ def _judge_member(info: zipfile.ZipInfo, limits: ArchiveLimits, judged: _Judged)
         judged.good.append(info)
 
 
+def _names(info: zipfile.ZipInfo) -> tuple[str, ...]:
+    """The name as stored and, where it is another, the one that the member is read by.
+
+    From Python 3.13 on that is the one in a Unicode path field (0x7075), about which the stored one says nothing.
+    """
+    return tuple(dict.fromkeys((info.orig_filename, info.filename)))
+
+
+def _is_of_macos(name: str) -> bool:
+    return name.startswith("__MACOSX/") and ".." not in name.split("/")
+
+
 def _refusals(info: zipfile.ZipInfo, limits: ArchiveLimits) -> Iterator[tuple[str, str]]:
-    yield from _name_refusals(info.orig_filename)
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         yield "zip-not-a-file", "is a link or another thing that is not a file."

@@ -4,6 +4,7 @@ import io
 import struct
 import warnings
 import zipfile
+import zlib
 
 import pytest
 
@@ -109,6 +110,58 @@ class Watched(io.BytesIO):
 
 
 CENTRAL, LOCAL = b"PK\x01\x02", b"PK\x03\x04"
+
+
+UNICODE_PATH = 0x7075
+
+
+def renamed(stored, name):
+    """A member whose Unicode path field gives it another name than the stored one."""
+    info, told = zipfile.ZipInfo(stored), name.encode()
+    head = struct.pack("<HHBL", UNICODE_PATH, 5 + len(told), 1, zlib.crc32(stored.encode()))
+    info.extra = head + told
+    return info
+
+
+@pytest.fixture
+def of_python_3_13(monkeypatch):
+    """Names are taken from Unicode path fields, as `zipfile` does from Python 3.13 on."""
+    plain = zipfile.ZipFile.infolist
+
+    def infolist(archive):
+        for info in plain(archive):
+            kind, size = struct.unpack_from("<HH", info.extra) if info.extra else (0, 0)
+            if kind == UNICODE_PATH:
+                info.filename = info.extra[9 : 4 + size].decode()
+        return plain(archive)
+
+    monkeypatch.setattr(zipfile.ZipFile, "infolist", infolist)
+
+
+RENAMED = {
+    "upwards": ("users.csv", "../../users.csv", "zip-slip"),
+    "absolute": ("users.csv", "/etc/users.csv", "zip-slip"),
+    "backslash": ("users.csv", "..\\users.csv", "zip-slip"),
+    "folder": ("users.csv", "data/users.csv", "zip-folder"),
+    "line end": ("users.csv", "users\n.csv", "zip-name"),
+    "stored upwards": ("../users.csv", "users.csv", "zip-slip"),
+    "stored in the macOS folder": ("__MACOSX/users.csv", "users.csv", "zip-folder"),
+    "named as another member": ("users.csv", "orgs.csv", "zip-duplicate"),
+}
+
+
+@pytest.mark.parametrize("case", RENAMED)
+@pytest.mark.usefixtures("of_python_3_13")
+def test_both_names_of_a_member_are_judged(case):
+    stored, name, code = RENAMED[case]
+    assert codes(packed((renamed(stored, name), b"a"), ("orgs.csv", b"b"))) == {code}
+
+
+@pytest.mark.usefixtures("of_python_3_13")
+def test_a_member_with_two_good_names_is_read_by_the_one_it_is_known_by():
+    archive = judged(packed((renamed("Sch_ler.csv", "Schüler.csv"), b"a,b")))
+    assert archive.findings == ()
+    assert [(member.name, archive.open(member.name).read()) for member in archive.members] == [("Schüler.csv", b"a,b")]
 
 
 def test_an_encrypted_member_is_refused():
