@@ -86,7 +86,7 @@ def examine(
         each(finding)
     names = tuple(name for name in parcel.files if name != COMPLETE)
     if parcel.refused:
-        message = "The zip cannot be read to its end, so nothing in it was looked at."
+        message = f"{parcel.refused} Nothing in the zip was looked at."
         return Examined(parcel.name, names, State.ERRORS, message, wanted.format, (), trouble, tallied(trouble))
     own = auto_name(names[0]) if len(names) == len(parcel.files) == 1 and parcel.container is Container.LOOSE else None
     sources = [source_of(own or name, parcel.files[name], wanted) for name in names]

@@ -28,6 +28,7 @@ FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # A pipe that was put in a file's place is opened without waiting for whoever writes to it, and then refused.
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 Open = Callable[[], BinaryIO]
+DAMAGED = "The zip cannot be read to its end."
 
 
 class NotReadable(Exception):
@@ -42,14 +43,15 @@ class NotReadable(Exception):
 class Parcel:
     """Files to be looked at, by name. `trouble` is said of what else lies there, and of a zip by itself.
 
-    `refused`: a zip that may not be read, or not to its end; none of its files is to be looked at.
+    `refused`: why a zip may not be read, or not to its end, so that none of its files is to be looked at; empty if all
+    may be.
     """
 
     name: str
     files: Mapping[str, Open]
     container: Container = Container.LOOSE
     trouble: tuple[Finding, ...] = ()
-    refused: bool = False
+    refused: str = ""
 
 
 @contextmanager
@@ -88,7 +90,7 @@ def unpacked(parcel: Parcel) -> Iterator[Parcel]:
         # All is read once before any of it is looked at, as a night's copy is: the same damage, the same word for it.
         lost = archive.damaged()
         trouble = (*parcel.trouble, *archive.findings, *lost)
-        refused = not archive.ok or bool(lost)
+        refused = archive.refusal or (DAMAGED if lost else "")
         yield replace(parcel, files=members, container=Container.ZIP, trouble=trouble, refused=refused)
 
 

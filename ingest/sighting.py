@@ -72,7 +72,7 @@ def _see_file(name: str, open_file: Callable[[str], BinaryIO], delimiter: Delimi
 
 def _see_archive(archive: Archive, delimiter: Delimiter) -> Seen:
     if not archive.ok:
-        return Seen((), Container.ZIP, archive.findings[0].message)
+        return Seen((), Container.ZIP, archive.refusal)
     return Seen(tuple(_see_member(archive, member.name, delimiter) for member in archive.members), Container.ZIP)
 
 

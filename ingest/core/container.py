@@ -58,7 +58,12 @@ class Archive:
 
     @property
     def ok(self) -> bool:
-        return not any(finding.severity is Severity.ERROR for finding in self.findings)
+        return not self.refusal
+
+    @property
+    def refusal(self) -> str:
+        """The first sentence of why it may not be read; empty if it may."""
+        return next((finding.message for finding in self.findings if finding.severity is Severity.ERROR), "")
 
     def open(self, name: str) -> BinaryIO:
         """The unpacked bytes of a member. Raises ArchiveError here or while reading if it is not what it says."""

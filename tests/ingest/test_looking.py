@@ -15,6 +15,7 @@ from hosts.files import Entry
 from hosts.local import LocalFiles
 from ingest import looking, rota, services
 from ingest.core import discovery
+from ingest.core.sampling import zipped
 from ingest.models import Epoch
 from ingest.services import Refused as NotDone
 from tests.factories import DistrictFactory, StaffFactory
@@ -450,6 +451,15 @@ def test_a_zip_that_cannot_be_opened_waits_for_staff(district: District, clock: 
     clock.move(minutes=1)
     look()
     assert _tell(_epoch()) == ("waiting_staff", "zip-refused")
+
+
+def test_staff_read_why_a_zip_was_refused_and_not_what_was_passed_over_in_it(district: District, clock: Clock) -> None:
+    put(district, NIGHT, {"roster.zip": zipped({"__MACOSX/._users.csv": b"", "data/users.csv": b"a"})})
+    look()
+    clock.move(minutes=1)
+    look()
+    assert _tell(_epoch()) == ("waiting_staff", "zip-refused")
+    assert _epoch().look_sentence.startswith("`data/users.csv` lies in a folder.")
 
 
 def test_an_epoch_that_is_stuck_before_it_was_claimed_is_not_taken_for_a_new_one(district: District) -> None:

@@ -136,6 +136,25 @@ def test_a_zip_is_taken_as_well(district: District, person: User) -> None:
     assert (trial.outcome, trial.format, len(trial.counts)) == ("ok", ONEROSTER.name, len(oneroster()))
 
 
+REFUSED = {
+    "in a folder": (zipped({"data/users.csv": b"a"}), "`data/users.csv` lies in a folder."),
+    "in a folder, with what macOS leaves": (
+        zipped({"__MACOSX/._users.csv": b"", "data/users.csv": b"a"}), "`data/users.csv` lies in a folder.",
+    ),
+    "another file that is called a zip": (b"a,b\r\n1,2\r\n", "This is not a whole zip file."),
+    "damaged": (DAMAGED["roster.zip"], "The zip cannot be read to its end."),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_of_a_zip_that_may_not_be_read_the_reason_is_told(district: District, person: User, case: str) -> None:
+    content, reason = REFUSED[case]
+    trial = end(ask(district, person, {"roster.zip": content}))
+    assert trial.outcome == "errors"
+    assert trial.message.startswith(reason)
+    assert trial.message.endswith(" Nothing in the zip was looked at.")
+
+
 def test_what_nobody_knows_says_what_it_resembles(district: District, person: User) -> None:
     trial = end(ask(district, person, {"student.csv": students()["students.csv"]}))
     assert (trial.state, trial.outcome, left()) == ("done", "unrecognised", [])
