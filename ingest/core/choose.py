@@ -204,8 +204,10 @@ def _header_reasons(table: Table, sighting: Sighting) -> Iterator[str]:
         return
     if sighting.header is None:
         yield f"`{name}` cannot be read as text with a header."
-    elif not any(column.strip() for column in sighting.header):
+    elif not sighting.header:
         yield f"`{name}` is empty."
+    elif not any(column.strip() for column in sighting.header):
+        yield f"The first line of `{name}` has no column names in it. Leave it out, so that the names come first."
     elif sentence := other_delimiter(table, sighting.header, sighting.delimiter):
         yield f"The columns of `{name}` {sentence}"
     else:
