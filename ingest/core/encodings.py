@@ -4,6 +4,7 @@ What a file is written in is decided for the whole of it. One that holds UTF-8 i
 others is left as it is, and its lines are told as errors: read as Windows-1252, the good lines would turn bad.
 """
 
+import codecs
 import io
 from typing import BinaryIO
 
@@ -45,6 +46,14 @@ def is_utf_8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def ends_in_a_letter(data: bytes) -> bool:
+    """Whether bytes are UTF-8 but for a last letter of which the end is missing."""
+    try:
+        return codecs.utf_8_decode(data)[1] < len(data)
+    except UnicodeDecodeError:
+        return False
 
 
 class _AsUtf8(io.RawIOBase):

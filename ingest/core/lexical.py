@@ -14,7 +14,7 @@ from functools import cache
 from typing import BinaryIO, NamedTuple
 
 from ingest.core.delimiters import COMMA
-from ingest.core.encodings import is_utf_8
+from ingest.core.encodings import ends_in_a_letter, is_utf_8
 from ingest.core.errors import ArchiveError
 
 BLOCK = 1 << 18
@@ -256,6 +256,7 @@ class Rows:
         self._lines = lines
         self._ahead: deque[NumberedLine] = deque()
         self._width = 0
+        self._has_undecodable = False
 
     def set_width(self, width: int) -> None:
         """How many values a row should have; lines are joined only once this is known."""
@@ -344,11 +345,20 @@ class Rows:
         if self.trace.encoding != "UTF-8":
             what = f"From here on the text is not valid {self.trace.encoding}."
             return Flaw("encoding", what, "Have the file exported as UTF-8.")
+        # Where other lines are not UTF-8 either, this letter is one of theirs and not half a letter.
+        if not self._has_undecodable and ends_in_a_letter(raw) and self.at_open_end():
+            return CUT_OFF
+        self._has_undecodable = True
         what = f"Byte {error.start + 1} of this line (0x{raw[error.start]:02X}) is not UTF-8."
         return Flaw("encoding", what, SAVE_AS)
 
 
 SAVE_AS = "Have the file exported as UTF-8. If all of it is Windows-1252, say so in the file settings, under Uploads."
+CUT_OFF = Flaw(
+    "cut-off",
+    "The file ends in the middle of this row.",
+    "Was the export or the upload cut off? Send the whole file again.",
+)
 UNCLOSED = Flaw(
     "quote-unclosed",
     "A quote is opened in this row and never closed.",

@@ -9,7 +9,7 @@ from ingest.core.display import counted, listed, shown_name
 from ingest.core.errors import ArchiveError
 from ingest.core.findings import Ledger
 from ingest.core.header import Columns, HeaderFault, read_columns
-from ingest.core.lexical import Flaw, RawRow, Rows, Trace
+from ingest.core.lexical import CUT_OFF, Flaw, RawRow, Rows, Trace
 from ingest.core.records import Row, first_row, fitted, has_key, key_of_values, picker, read_records, tidied
 from ingest.core.references import Keys, KeySet, Waiting
 from ingest.core.rowrules import RowFault, RowJudge, row_judge
@@ -296,7 +296,7 @@ class TableCheck:
     def _tell_flaw(self, rows: Rows, raw: RawRow, width: int) -> None:
         found, one = len(raw.values or ()), self.source.delimiter.one
         if (raw.flaw is None or raw.flaw.code == "quote-unclosed") and found < width and rows.at_open_end():
-            self._report("cut-off", "The file ends in the middle of this row.", line=raw.line, hint=CUT_OFF)
+            self._report(CUT_OFF.code, CUT_OFF.message, line=raw.line, hint=CUT_OFF.hint)
         elif raw.flaw is not None:
             self._report(raw.flaw.code, raw.flaw.message, line=raw.line, hint=self._hint(raw.flaw))
         elif found < width:
@@ -418,5 +418,4 @@ def _is_control(character: str) -> bool:
 READ_AS_WINDOWS_1252 = "The file is not in UTF-8. It is read as Windows-1252, as your file settings allow."
 NO_WINDOWS_1252 = "It is not Windows-1252 either. Have the file exported as UTF-8."
 BINARY = "Is this a text file? Export it again."
-CUT_OFF = "Was the export or the upload cut off? Send the whole file again."
 TWICE = "Leave the second header out; were two files put together?"

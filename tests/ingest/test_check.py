@@ -147,6 +147,50 @@ def test_a_file_cut_off_in_mid_line_is_called_cut_off():
     assert found(check_students(content)) == [("cut-off", 21, "", "error")]
 
 
+# One reads row by row, the other in bulk.
+READERS = {"exact": Limits(sieve_from=1 << 60), "bulk": Limits(sieve_from=1, block_bytes=300)}
+LETTERS = {"two bytes": "é", "three bytes": "€", "four bytes": "𝔘"}
+
+
+def cut_at(letter: bytes, places: int, column: str = "City") -> bytes:
+    """A file that ends after so many bytes of a letter in its last row."""
+    whole = with_cell(good(), 21, column, "A" + letter.decode())
+    return whole[: whole.rindex(letter) + places]
+
+
+def read_by(reader: str, content: bytes):
+    return found(check(STUDENTS, sources({FILE: content}), READERS[reader], lambda rows: None))
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("letter", LETTERS)
+@pytest.mark.parametrize("column", ["Student Id", "City", line_of(good(), 1).decode().rsplit(",", 1)[-1]])
+def test_a_file_cut_off_inside_a_letter_is_called_cut_off(reader, letter, column):
+    told = LETTERS[letter].encode()
+    for places in range(1, len(told)):
+        assert read_by(reader, cut_at(told, places, column)) == [("cut-off", 21, "", "error")]
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_file_cut_off_inside_a_letter_of_its_header_is_called_cut_off(reader):
+    assert read_by(reader, "Student Id,Last Name,Größe".encode()[:-2]) == [("cut-off", 1, "", "error")]
+
+
+HALVES = {
+    "with a line end after it": (lambda content: content + b"\r\n", [21]),
+    "with a blank line after it": (lambda content: content + b"\r\n  ", [21]),
+    "below a line that is no UTF-8": (lambda content: with_line(content, 5, b"S9,Nu\xf1ez"), [5, 21]),
+    "behind a byte that is no UTF-8": (lambda content: content.replace(b"S0000020,", b"S0000020,\xf1"), [21]),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("case", HALVES)
+def test_half_a_letter_elsewhere_is_no_utf_8(reader, case):
+    spoil, lines = HALVES[case]
+    assert read_by(reader, spoil(cut_at("é".encode(), 1))) == [("encoding", line, "", "error") for line in lines]
+
+
 def test_a_file_without_a_last_line_end_is_good():
     assert check_students(good().removesuffix(b"\r\n")).findings == ()
 
