@@ -1,6 +1,8 @@
 """The end of an epoch's way on the host: its place in /upload-processed/, what we lay into it, its deletion one day."""
 
 import logging
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
@@ -12,15 +14,17 @@ from accounts import audit
 from hosts.connect import files_for
 from hosts.core import paths
 from hosts.core.errors import HostDown, HostError, NotThere
-from hosts.files import EntryKind, HostFiles
+from hosts.files import Entry, EntryKind, HostFiles
 from hosts.local import TEMPORARY_PREFIX
 
 from . import listings, logbook
 from .core.discovery import EPOCH_NAME
-from .models import Epoch, FindingList
-from .outcome import is_ended
+from .core.findings import Finding as Found
+from .core.late import LATE, late_findings
+from .models import Epoch, Finding, FindingList
+from .outcome import is_applying, is_ended
 from .sighting import name_of
-from .staging import FilesLost, claimed_needed
+from .staging import FilesLost, claimed_needed, data_in, meant_name
 
 logger = logging.getLogger(__name__)
 LOG_NAME, RESULT_NAME, FINDINGS_NAME = "processing-log.txt", "result.json", "findings.csv"
@@ -29,47 +33,82 @@ OURS = TEMPORARY_PREFIX.decode()
 ENOUGH = 10
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A log that was written: its text, the directory's place in /upload-processed/, and what came late.
+
+    `listing`: the list of findings with what came late, not saved yet; None where the one on record is all.
+    """
+
+    place: str
+    text: str
+    late: tuple[Found, ...]
+    listing: FindingList | None
+
+
 def _place(epoch: Epoch) -> tuple[HostFiles, paths.HostPath]:
     files = files_for(epoch.account.host)
     return files, paths.processed(paths.username(epoch.account.username))
 
 
-def log_write(epoch: Epoch) -> tuple[str, str]:
+def log_write(epoch: Epoch) -> Written:
     """Writes the log, and what stands beside it, into the claimed directory; chooses its place in /upload-processed/.
 
-    Returns the name of that place and the log's text. Both are on record before anything moves, and all is made from
-    rows only, so that a second try writes the same and moves it to the same place. The log comes last: where it is,
+    All that it returns is on record before anything moves. It is made from rows, and from what has come late, so that
+    a second try writes the same, or tells of more, and moves it to the same place. The log comes last: where it is,
     the others are. Raises FilesLost; of an epoch that a person has ended, the log is kept without its files.
     """
     files, claimed = files_for(epoch.account.host), paths.claimed(epoch.pk)
     try:
-        _leftovers_remove(files, epoch)
+        inside = _leftovers_remove(files, epoch)
     except NotThere as error:
         if not is_ended(epoch):
             raise FilesLost(FilesLost.about) from error
         files.make_directory(claimed)
+        inside = []
     place = _free_name(epoch)
-    taken = _taken(files, epoch)
+    taken = _taken(inside, epoch)
     names = logbook.Names(place, *(_own_name(wanted, taken) for wanted in (LOG_NAME, RESULT_NAME, FINDINGS_NAME)))
-    kept = FindingList.objects.filter(epoch=epoch).first()
+    late = _late(epoch, inside, (names.log, names.result, names.findings))
+    longer = listings.longer(epoch, late, logbook.tallies_of(epoch, late)) if late else None
+    kept = longer or FindingList.objects.filter(epoch=epoch).first()
     listed = kept.rows if kept else 0
     if kept is not None:
         files.write(claimed.child(names.findings), b"".join(listings.text(kept)))
-    files.write(claimed.child(names.result), logbook.result(epoch, names, listed).encode())
-    text = logbook.text(epoch, names, listed)
+    files.write(claimed.child(names.result), logbook.result(epoch, names, listed, late).encode())
+    text = logbook.text(epoch, names, listed, late)
     files.write(claimed.child(names.log), text.encode())
-    return place, text
+    return Written(place, text, late, longer)
 
 
-def _leftovers_remove(files: HostFiles, epoch: Epoch) -> None:
+def _leftovers_remove(files: HostFiles, epoch: Epoch) -> list[Entry]:
     """Removes what a worker killed while writing the log left: it must not come along to where the district sees it.
+
+    Returns what else lies there.
 
     Every file that the district sent was copied, so a file that was not is ours, whatever the district calls its own.
     """
     place, sent = paths.claimed(epoch.pk), set(epoch.files.values_list("name", flat=True))
+    left: list[Entry] = []
     for entry in files.listing(place):
         if entry.kind is EntryKind.FILE and entry.name.startswith(OURS) and name_of(entry) not in sent:
             files.remove(place.child(entry.name))
+        else:
+            left.append(entry)
+    return left
+
+
+def _late(epoch: Epoch, inside: Iterable[Entry], ours: Collection[str]) -> tuple[Found, ...]:
+    """What is to be said of files that are not as they were when they were copied: once, however often it is tried.
+
+    Somebody may have held one open when the directory was claimed. By their sizes, which a listing tells; `ours`: the
+    names of what we lay beside them, and may have already.
+    """
+    if not epoch.staging or any(code == LATE for _, code, *_ in epoch.tallies):
+        return ()
+    copied = epoch.files.filter(archive="").values_list("name", "size")
+    there = [(meant_name(epoch, one), one.size) for one in data_in(inside) if one.name not in ours]
+    return tuple(late_findings(copied, there, is_applying(epoch)))
 
 
 def _free_name(epoch: Epoch) -> str:
@@ -83,9 +122,8 @@ def _free_name(epoch: Epoch) -> str:
     return name
 
 
-def _taken(files: HostFiles, epoch: Epoch) -> set[str]:
+def _taken(inside: Iterable[Entry], epoch: Epoch) -> set[str]:
     """The names of what is the district's: a file we copied, or a directory or link we did not."""
-    inside = files.listing(paths.claimed(epoch.pk))
     odd = {entry.name for entry in inside if entry.kind is not EntryKind.FILE}
     return odd | set(epoch.files.values_list("name", flat=True))
 
@@ -99,9 +137,14 @@ def _own_name(wanted: str, taken: set[str]) -> str:
     return name
 
 
-def log_record(epoch: Epoch, prepared: tuple[str, str]) -> None:
-    """Keeps the chosen place, and the log's text for the page."""
-    epoch.archive_name, epoch.log = prepared
+def log_record(epoch: Epoch, written: Written) -> None:
+    """Keeps the chosen place, the log's text for the page, and what came late with the other findings."""
+    epoch.archive_name, epoch.log = written.place, written.text
+    if written.listing is not None:
+        written.listing.save()
+    Finding.objects.bulk_create(Finding.of(epoch, one) for one in written.late)
+    epoch.warnings += len(written.late)
+    epoch.tallies = [*epoch.tallies, *([one.file, one.code, one.severity.value, 1] for one in written.late)]
 
 
 def move(epoch: Epoch) -> None:

@@ -15,6 +15,7 @@ from .core.container import damage, read_archive
 from .core.delimiters import COMMA, delimiter_of
 from .core.findings import Finding as Found
 from .core.findings import Severity, Tally
+from .core.late import LATE
 from .core.listing import CODE, Listing
 from .core.references import KeySet
 from .core.schema import Format, Mode
@@ -25,6 +26,8 @@ from .sameness import rules, same_as
 from .sighting import LIMITS, see, the_one_zip
 from .staging import is_alone, room_needed, staged, staged_open, staged_source
 
+# Found in a night, but not in what its files say.
+OF_ONE_NIGHT = (NAME, LATE)
 # Rows of progress reach the page at most this often; a check must not wait for the database.
 PROGRESS_SECONDS = 0.5
 # What a file that was sent by itself refers to is looked up among at most so many records of a table.
@@ -82,15 +85,15 @@ def _looked_at(epoch: Epoch, listing: Listing) -> Checked:
 
 
 def _as_before(epoch: Epoch, latest: Epoch, listing: Listing) -> Checked:
-    """What the same files came to last time, but for the name."""
+    """What the same files came to last time, but for what is not about their content."""
     named = name_findings(epoch.name)
     for finding in named:
         listing.add(finding)
     for row in listings.rows_before(latest):
-        if row[CODE] != NAME:
+        if row[CODE] not in OF_ONE_NIGHT:
             listing.add_row(row)
-    found = [_found(row) for row in latest.findings.exclude(code=NAME)]
-    tallies = [_tally(told) for told in latest.tallies if told[1] != NAME]
+    found = [_found(row) for row in latest.findings.exclude(code__in=OF_ONE_NIGHT)]
+    tallies = [_tally(told) for told in latest.tallies if told[1] not in OF_ONE_NIGHT]
     files = latest.files.exclude(table="")
     counts = tuple(FileCounts(one.name, one.rows, one.blank, one.errors, one.warnings) for one in files)
     modes = {one.table: Mode(one.mode) for one in files if one.mode}
@@ -190,7 +193,7 @@ def record(epoch: Epoch, checked: Checked) -> None:
     epoch.tallies = [[one.file, one.code, one.severity.value, one.count] for one in checked.tallies]
     epoch.progress_done = sum(one.rows for one in checked.verdict.counts) if checked.verdict else 0
     epoch.findings.all().delete()
-    Finding.objects.bulk_create((_row(epoch, one) for one in checked.findings), batch_size=500)
+    Finding.objects.bulk_create((Finding.of(epoch, one) for one in checked.findings), batch_size=500)
     if checked.listing is not None:
         listings.keep(epoch, checked.listing)
     counts = {one.file: one for one in checked.verdict.counts} if checked.verdict else {}
@@ -203,17 +206,3 @@ def record(epoch: Epoch, checked: Checked) -> None:
             told = counts[file.name]
             file.rows, file.blank, file.errors, file.warnings = told.rows, told.blank, told.errors, told.warnings
     EpochFile.objects.bulk_update(files, ["table", "mode", "rows", "blank", "errors", "warnings"], batch_size=500)
-
-
-def _row(epoch: Epoch, found: Found) -> Finding:
-    return Finding(
-        epoch=epoch,
-        file=found.file[:1024],
-        line=found.line,
-        column=found.column[:200],
-        code=found.code,
-        severity=found.severity.value,
-        message=found.message[:600],
-        hint=found.hint[:400],
-        value=found.value[:120],
-    )

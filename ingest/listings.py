@@ -1,7 +1,7 @@
 """Lists of all findings: written to our disk while a check runs, kept with the epoch or trial, and read again."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from .core.findings import Finding, Tally
 from .core.listing import Listing, rows_of, unpacked
 from .models import Epoch, FindingList
 
@@ -43,6 +44,19 @@ def keep(epoch: Epoch, spooled: Spooled) -> None:
     FindingList.objects.filter(epoch=epoch).delete()
     if spooled.rows:
         FindingList.objects.create(epoch=epoch, rows=spooled.rows, data=spooled.path.read_bytes())
+
+
+def longer(epoch: Epoch, found: Iterable[Finding], tallies: Iterable[Tally]) -> FindingList:
+    """The epoch's list with some findings more, as a row that is not saved; `tallies` count all."""
+    out = BytesIO()
+    listing = Listing(out, settings.INGEST_FINDINGS_LISTED)
+    for one in found:
+        listing.add(one)
+    for row in rows_before(epoch):
+        listing.add_row(row)
+    kept = FindingList.objects.filter(epoch=epoch).first() or FindingList(epoch=epoch)
+    kept.rows, kept.data = listing.close(tallies), out.getvalue()
+    return kept
 
 
 def rows_before(epoch: Epoch) -> Iterator[list[str]]:

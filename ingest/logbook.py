@@ -1,4 +1,7 @@
-"""The log of an epoch and its result for programs, made from its rows alone: made again, the same to the byte."""
+"""The log of an epoch and its result for programs: of the same rows, and the same that came late, the same to the byte.
+
+`late` is everywhere what was found while the log is written: it becomes rows of the epoch with it.
+"""
 
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
@@ -12,6 +15,7 @@ from .core.guard import State
 from .core.report import EpochSummary, FileSummary, render_log
 from .core.result import EpochResult, FileResult, GuardResult, render_result
 from .core.verdict import FileCounts
+from .examining import tallied
 from .models import Epoch, EpochFile
 from .outcome import end_of, is_applying, is_discarded, is_ended, judgement_of, loss_of, missing_before
 
@@ -26,7 +30,7 @@ class Names:
     findings: str
 
 
-def text(epoch: Epoch, names: Names, listed: int) -> str:
+def text(epoch: Epoch, names: Names, listed: int, late: tuple[Finding, ...]) -> str:
     """The plain text that lies in the epoch's directory under /upload-processed/, in the district's own time.
 
     `listed`: how many findings stand in the list beside it.
@@ -41,14 +45,14 @@ def text(epoch: Epoch, names: Names, listed: int) -> str:
         started=epoch.started.astimezone(zone) if epoch.started else None,
         finished=loaded.astimezone(zone),
         files=tuple(_file(epoch, file) for file in epoch.files.exclude(table="")),
-        findings=tuple(_finding(row) for row in epoch.findings.all()),
-        tallies=_tallies(epoch),
+        findings=(*late, *(_finding(row) for row in epoch.findings.all())),
+        tallies=tallies_of(epoch, late),
         listing=names.findings if listed else "",
     )
     return render_log(summary)
 
 
-def result(epoch: Epoch, names: Names, listed: int) -> str:
+def result(epoch: Epoch, names: Names, listed: int, late: tuple[Finding, ...]) -> str:
     """The text of the result, with `listed` as for the log."""
     known = format_named(epoch.format)
     told = EpochResult(
@@ -66,15 +70,17 @@ def result(epoch: Epoch, names: Names, listed: int) -> str:
         findings_file=names.findings if listed else "",
         listed=listed,
         files=tuple(_file_result(epoch, file) for file in epoch.files.all()),
-        findings=tuple(_finding(row) for row in epoch.findings.all()),
-        tallies=_tallies(epoch),
+        findings=(*late, *(_finding(row) for row in epoch.findings.all())),
+        tallies=tallies_of(epoch, late),
         guard=_guard(epoch),
     )
     return render_result(told)
 
 
-def _tallies(epoch: Epoch) -> tuple[Tally, ...]:
-    return tuple(Tally(file, code, Severity(level), number) for file, code, level, number in epoch.tallies)
+def tallies_of(epoch: Epoch, late: tuple[Finding, ...]) -> tuple[Tally, ...]:
+    """How often each code was found."""
+    kept = (Tally(file, code, Severity(level), number) for file, code, level, number in epoch.tallies)
+    return (*tallied(late), *kept)
 
 
 def _reason(epoch: Epoch) -> str:

@@ -7,6 +7,7 @@ from accounts.leases import Leased
 from accounts.models import District, SftpAccount, User
 
 from .core.delimiters import COMMA, EVERY
+from .core.findings import Finding as Found
 
 
 class Lane(Leased):
@@ -213,6 +214,21 @@ class Finding(models.Model):
 
     class Meta:
         ordering = ["pk"]
+
+    @classmethod
+    def of(cls, epoch: Epoch, found: Found) -> "Finding":
+        """What was found, as a row that is not saved yet."""
+        return cls(
+            epoch=epoch,
+            file=found.file[:1024],
+            line=found.line,
+            column=found.column[:200],
+            code=found.code,
+            severity=found.severity.value,
+            message=found.message[:600],
+            hint=found.hint[:400],
+            value=found.value[:120],
+        )
 
 
 class Dataset(models.Model):

@@ -5,7 +5,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -202,17 +202,22 @@ def _encoding(one: Copied, place: Path) -> str:
 
 def _copies(files: HostFiles, epoch: Epoch, place: Path) -> Iterator[Copied]:
     claimed, numbers = paths.claimed(epoch.pk), count()
-    entries = [one for one in files.listing(claimed) if one.kind is EntryKind.FILE and one.name != COMPLETE]
+    entries = data_in(files.listing(claimed))
     packed = the_one_zip(entry.name for entry in entries)
     for entry in entries:
         target = place / f"{next(numbers):05}"
         with files.open_read(claimed.child(entry.name)) as source:
-            yield _copy_stream(source, target, _meant_name(epoch, entry), "")
+            yield _copy_stream(source, target, meant_name(epoch, entry), "")
         if entry.name == packed:
             yield from _unpacked(target, name_of(entry), place, numbers)
 
 
-def _meant_name(epoch: Epoch, entry: Entry) -> str:
+def data_in(inside: Iterable[Entry]) -> list[Entry]:
+    """The files among what lies in a claimed directory that are copied."""
+    return [one for one in inside if one.kind is EntryKind.FILE and one.name != COMPLETE]
+
+
+def meant_name(epoch: Epoch, entry: Entry) -> str:
     """The file's name; of one that is an epoch by itself, the name it stands for."""
     name = name_of(entry)
     return auto_name(name) or name if name == epoch.name else name

@@ -24,6 +24,7 @@ RULES: dict[str, Rule] = {
     "file-twice": FIXED,
     "unknown-file": Rule(WARNING),
     "noise-file": Rule(NOTE),
+    "late": Rule(WARNING, tunable=False),
     "unreadable": FIXED,
     "manifest-missing": FIXED,
     "manifest-value": FIXED,

@@ -282,6 +282,30 @@ def test_what_becomes_a_link_or_a_pipe_before_the_claim_is_never_read_and_nothin
     assert claims_left(openssh_host, district) == []
 
 
+def test_what_is_written_after_the_copy_is_told_in_the_log(
+    openssh_host: OpensshHost, district: District, door: Door, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever writes it: sessions with open files are ended by the claim. A listing tells the size, nothing is read."""
+    uploaded(door, NIGHT, epochs.students())
+    epoch = queued(district, NIGHT, clock)
+    before = len(epochs.students()["students.csv"])
+
+    def copied_then_written(epoch: Epoch) -> object:
+        copied = pipeline.staging.copy(epoch)
+        with (openssh_host.root / "claimed" / str(epoch.pk) / "students.csv").open("ab") as file:
+            file.write(b"more")
+        return copied
+
+    steps = (replace(one, do=copied_then_written) if one.name == "copy" else one for one in pipeline.STEPS)
+    monkeypatch.setattr(pipeline, "STEPS", tuple(steps))
+    uploading.process(district)
+    epoch.refresh_from_db()
+    assert (epoch.state, list(epoch.findings.values_list("file", "code"))) == ("loaded", [("students.csv", "late")])
+    there = archived(openssh_host, district, NIGHT)
+    assert len(there["students.csv"]) == before + 4
+    assert f"it had {before:,} bytes then, and has {before + 4:,} bytes now." in there["processing-log.txt"].decode()
+
+
 def test_what_a_district_swaps_while_it_is_claimed_is_checked_and_kept_as_one(
     openssh_host: OpensshHost, district: District, door: Door, clock: Clock
 ) -> None:
