@@ -20,9 +20,9 @@ from hosts import vault
 from hosts.connect import files_for, fingerprint
 from hosts.core import paths
 from hosts.core.errors import TooLarge
-from hosts.files import HostFiles
+from hosts.files import Entry, HostFiles
 from hosts.models import Host, UploadsSeen
-from ingest import archive, holds, looking, pipeline
+from ingest import archive, holds, looking, pipeline, staging
 from ingest.models import Dataset, Epoch, Record, StandingLimit
 from tests.factories import MembershipFactory, StaffFactory
 from tests.hosts.clients import Door, sftp
@@ -307,10 +307,18 @@ def test_what_is_written_after_the_copy_is_told_in_the_log(
 
 
 def test_what_a_district_swaps_while_it_is_claimed_is_checked_and_kept_as_one(
-    openssh_host: OpensshHost, district: District, door: Door, clock: Clock
+    openssh_host: OpensshHost, district: District, door: Door, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It renames and overwrites without pause: whatever comes of it, what was loaded is what lies in the archive."""
-    stop = threading.Event()
+    """It renames and overwrites without pause, from the moment in which its night was found to rest: whatever comes of
+    it, what was loaded is what lies in the archive."""
+    stop, claimed = threading.Event(), [""]
+    rest_needed = staging._rest_needed
+
+    def found_to_rest(files: HostFiles, epoch: Epoch, entry: Entry) -> None:
+        rest_needed(files, epoch, entry)
+        claimed.append(epoch.name)
+
+    monkeypatch.setattr(staging, "_rest_needed", found_to_rest)
     other = epochs.students(seed=2)["students.csv"]
     names = [f"202611{day:02}-020000" for day in range(1, 7)]
     for name in names:
@@ -319,7 +327,7 @@ def test_what_a_district_swaps_while_it_is_claimed_is_checked_and_kept_as_one(
     clock.move(seconds=settings.INGEST_QUIET_SECONDS + 1)
     for name in names:
         seen(district, name, state="queued")
-    swapping = [threading.Thread(target=_swap, args=(door, names, other, stop)) for _ in range(2)]
+    swapping = [threading.Thread(target=_swap, args=(door, claimed, other, stop)) for _ in range(2)]
     for thread in swapping:
         thread.start()
     try:
@@ -329,6 +337,7 @@ def test_what_a_district_swaps_while_it_is_claimed_is_checked_and_kept_as_one(
         for thread in swapping:
             thread.join()
     ended = Epoch.objects.filter(name__in=names, district=district)
+    assert claimed[1:] == names
     assert {epoch.state for epoch in ended} <= {"loaded", "failed", "gone"}, list(ended.values("state", "trouble"))
     kept = [epoch for epoch in ended if epoch.state != "gone"]
     assert kept
@@ -336,13 +345,14 @@ def test_what_a_district_swaps_while_it_is_claimed_is_checked_and_kept_as_one(
     assert claims_left(openssh_host, district) == []
 
 
-def _swap(door: Door, names: list[str], content: bytes, stop: threading.Event) -> None:
-    """A session that is ended by the host is opened again."""
+def _swap(door: Door, claimed: list[str], content: bytes, stop: threading.Event) -> None:
+    """Of the last that is claimed. A session that is ended by the host is opened again."""
     while not stop.is_set():
         with contextlib.suppress(OSError, EOFError, paramiko.SSHException), client(door) as session:
-            for name in itertools.cycle(names):
-                if stop.is_set():
-                    return
+            while not stop.is_set():
+                if not (name := claimed[-1]):
+                    session.stat("/upload")
+                    continue
                 place = f"/upload/{name}/students.csv"
                 with contextlib.suppress(FileNotFoundError):
                     session.rename(place, f"{place}.new")
