@@ -16,6 +16,8 @@ import pytest  # noqa: E402
 from django.conf import LazySettings  # noqa: E402
 from django.conf import settings as django_settings  # noqa: E402
 from django.core.cache import cache  # noqa: E402
+from hypothesis import HealthCheck  # noqa: E402
+from hypothesis import settings as hypothesis_settings  # noqa: E402
 
 from tests.parallel import (  # noqa: E402, F401
     pytest_collection_modifyitems,
@@ -23,6 +25,11 @@ from tests.parallel import (  # noqa: E402, F401
     pytest_terminal_summary,
     pytest_testnodedown,
 )
+
+# How long examples take says how busy the machine is.
+PATIENT = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.register_profile("portal", parent=PATIENT)
+hypothesis_settings.load_profile("portal")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -25,7 +25,9 @@ from tests.ingest.damaging import VALUES, Breaking, damaged, format_by
 from tests.ingest.epochs import FORMATS, ONEROSTER, oneroster, sources
 
 NEVER = 1 << 60
-MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MANY = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 DICE = st.integers(0, 1 << 32).map(Random)
 
 
