@@ -28,6 +28,8 @@ from .outcome import is_discarded
 logger = logging.getLogger(__name__)
 Prepared = TypeVar("Prepared")
 MOST_TRIES = 6
+# So long a night waits for an earlier one that is complete and only has to rest: one that never rests keeps nobody.
+REST = timedelta(minutes=30)
 FIRST_PAUSE = timedelta(seconds=5)
 # Before this step a night waits while another one is held.
 JUDGED = "compare"
@@ -142,7 +144,10 @@ def _gone(epoch: Epoch, lane: Lane, token: str) -> None:
 
 
 def _not_yet(epoch: Epoch, error: HostError, lane: Lane, token: str) -> None:
-    """It goes on arriving, and is queued again when it rests. One that staff gave a format keeps that, and waits."""
+    """It goes on arriving, and is queued again when it rests. One that staff gave a format keeps that, and waits.
+
+    Until the next look it counts as one that only has to rest, so that no later night goes first meanwhile.
+    """
     if epoch.format_by_id:
         _trouble(epoch, error, lane, token)
         return
@@ -150,7 +155,8 @@ def _not_yet(epoch: Epoch, error: HostError, lane: Lane, token: str) -> None:
         _lease_must_be_ours(lane, token)
         changed = {"look_digest": "", "look_since": timezone.now(), "queued": None, "tries": 0, "next_try": None}
         rows = Epoch.objects.filter(pk=epoch.pk, step="")
-        rows.update(state=Epoch.State.ARRIVING, look_code="", look_sentence="", trouble="", **changed)
+        changed |= {"look_code": discovery.State.UNSETTLED.value, "look_sentence": error.message, "trouble": ""}
+        rows.update(state=Epoch.State.ARRIVING, **changed)
 
 
 def _again(epoch: Epoch, step: str, lane: Lane, token: str) -> None:
@@ -242,9 +248,12 @@ def next_epoch(district_pk: int) -> Epoch | None:
 
 
 def _is_overtaking(epoch: Epoch) -> bool:
-    """Whether an earlier night is complete too and only rests before it is taken: it goes first."""
-    resting = Epoch.objects.filter(district_id=epoch.district_id, state=Epoch.State.ARRIVING)
-    return resting.filter(look_code=discovery.State.UNSETTLED.value, name__lt=epoch.name).exists()
+    """Whether an earlier night is complete too and only rests before it is taken: it goes first, if it rests soon."""
+    resting = Epoch.objects.filter(district_id=epoch.district_id, state=Epoch.State.ARRIVING, name__lt=epoch.name)
+    resting, long_ago = resting.filter(look_code=discovery.State.UNSETTLED.value), timezone.now() - REST
+    if epoch.queued is not None and epoch.queued < long_ago:
+        resting = resting.filter(first_seen__gte=long_ago)
+    return resting.exists()
 
 
 def _may_go_on(epoch: Epoch) -> bool:

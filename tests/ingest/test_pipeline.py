@@ -353,6 +353,31 @@ def test_an_earlier_night_that_only_rests_goes_first(district: District) -> None
     assert dict(Epoch.objects.values_list("name", "state")) == {NIGHT: "arriving", NEXT_NIGHT: "queued"}
 
 
+def test_an_earlier_night_that_never_rests_keeps_later_ones_for_a_while_only(district: District, clock: Clock) -> None:
+    queue(district, NEXT_NIGHT, epochs.students(rows=8))
+    place = put(district, NIGHT, epochs.students(rows=8))
+    for number in range(1, 3):
+        (place / "students.csv").write_bytes(b"x" * number)  # sent over and over
+        looking.look_everywhere()
+        process(district)
+        assert Epoch.objects.get(name=NEXT_NIGHT).state == "queued"
+    clock.move(hours=1)
+    (place / "students.csv").write_bytes(b"x")
+    looking.look_everywhere()
+    process(district)
+    told = Epoch.objects.order_by("name").values_list("name", "state", "look_code")
+    assert list(told) == [(NIGHT, "arriving", "unsettled"), (NEXT_NIGHT, "loaded", "")]
+
+
+def test_an_earlier_night_that_is_found_not_to_rest_is_not_overtaken_before_the_next_look(district: District) -> None:
+    queue(district, NIGHT, epochs.students(rows=8))
+    queue(district, NEXT_NIGHT, epochs.students(rows=8))
+    (home(district) / "upload" / NIGHT / "students.csv").write_bytes(b"x")
+    process(district)
+    assert not pipeline.process_turn(district.pk)
+    assert list(Epoch.objects.order_by("name").values_list("state", flat=True)) == ["arriving", "queued"]
+
+
 def test_a_queued_epoch_whose_directory_left_is_gone(district: District) -> None:
     epoch = queue(district, NIGHT, epochs.students())
     (home(district) / "upload" / NIGHT).rename(home(district) / "upload" / "elsewhere")
