@@ -240,6 +240,12 @@ def content_of(epoch: Epoch) -> tuple[str, bool]:
     return night.content, night.is_partial
 
 
+def is_no_set(epoch: Epoch) -> bool:
+    """Whether it says nothing of the files of the usual set: one file by itself, or what staff gave to a loader."""
+    known = format_named(epoch.format)
+    return is_alone(epoch) or (known is not None and known.by_hand)
+
+
 def _content(file: EpochFile) -> str:
     """What a file says: its bytes, and how they were read."""
     return "/".join(filter(None, (file.sha256, file.encoding, file.delimiter)))
@@ -278,8 +284,7 @@ class _Gathering:
             named=named.replace(tzinfo=zone) if named else None,
             failed=not self.epoch.is_ok,
             elsewhere=self.elsewhere,
-            # Nor does what staff give to a loader say anything of the usual set.
-            alone=is_alone(self.epoch) or self.known.by_hand,
+            alone=is_no_set(self.epoch),
         )
 
     def _table(self, table: Table) -> TableFacts:

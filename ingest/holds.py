@@ -15,7 +15,7 @@ from accounts.models import District, User
 from accounts.nudge import nudge
 from accounts.services import Refused
 
-from . import guarding, staging, telling
+from . import guarding, telling
 from .core import facts, holding
 from .core.guard import Judgement as Judged
 from .core.guard import State
@@ -62,7 +62,7 @@ def _queued(epoch: Epoch) -> Queued:
     content, is_partial = guarding.content_of(epoch)
     judgement = Judgement.objects.filter(epoch=epoch).only("against").first()
     state = judgement.against if judgement else ""
-    return Queued(epoch.name, content, is_partial, state, staging.is_alone(epoch))
+    return Queued(epoch.name, content, is_partial, state, guarding.is_no_set(epoch))
 
 
 def allowed(lane: holding.Lane) -> tuple[Act, ...]:

@@ -56,7 +56,8 @@ class Approval:
 class Queued:
     """One night of the queue. `state`: what its judgement was made against, empty if there is none yet.
 
-    `is_alone`: one file that was sent by itself, so that no other night says what it says.
+    `is_alone`: no set, but one file that was sent by itself or what staff gave to a loader, so that no other night says
+    what it says.
     """
 
     name: str

@@ -7,7 +7,7 @@ import pytest
 
 from accounts.models import AuditEntry, District, OutboxMessage, User
 from accounts.services import Refused
-from ingest import guarding, holds, limiting
+from ingest import guarding, holds, limiting, looking, services
 from ingest.allowances import now_in
 from ingest.core.holding import Act, Fate
 from ingest.holds import Seen
@@ -15,6 +15,7 @@ from ingest.models import BlackoutDays, Epoch, GuardState, HoldNote, Judgement, 
 from tests.factories import StaffFactory
 
 from . import epochs
+from .conftest import Clock
 from .test_guarding import FEW, FOURTH, FULL, THIRD, active, lines, state
 from .uploading import NEXT_NIGHT, NIGHT, home, night, process, staged
 
@@ -388,3 +389,21 @@ def test_skipping_goes_to_the_latest_name_and_never_back(district: District, sta
     holds.hold_skip(held, seen=seen(held), reason="The newest.", actor=staff)
     process(district)
     assert [state(name) for name in (NEXT_NIGHT, THIRD, FOURTH)] == ["discarded", "discarded", "loaded"]
+
+
+def test_what_staff_gave_to_a_loader_is_no_set_in_favour_of_which_nights_are_skipped(
+    district: District, held: Epoch, staff: User, clock: Clock
+) -> None:
+    place = home(district) / "upload" / "old system"
+    place.mkdir()
+    (place / "students.csv").write_bytes(epochs.students(rows=3)["students.csv"])
+    looking.look_everywhere()
+    clock.move(minutes=11)
+    looking.look_everywhere()
+    loaded = Epoch.objects.get(name=place.name)
+    services.epoch_format_assign(loaded, "samegoal-bulk-2", actor=staff)
+    process(district)
+    assert state(loaded.name) == "behind"
+    with pytest.raises(Refused) as refused:
+        holds.hold_skip(held, seen=seen(held), reason="There is a newer one.", actor=staff)
+    assert refused.value.code == "nothing-newer"
