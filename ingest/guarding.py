@@ -174,7 +174,9 @@ def load_record(epoch: Epoch, prepared: None) -> None:
 def _remember(epoch: Epoch, judgement: Judgement) -> None:
     state = GuardState.objects.select_for_update().get(district=epoch.district)
     kept = facts.loaded(judgement.night) if judgement.night else None
-    judgement.before, judgement.night, judgement.sample = state.applied, None, []
+    # What changed no record cannot be taken back, and must not push out what can.
+    judgement.before = state.applied if epoch.applied_version is not None else None
+    judgement.night, judgement.sample = None, []
     judgement.save(update_fields=["before", "night", "sample"])
     state.applied = facts.dumped(facts.applied(kept.night, applied_of(state))) if kept else None
     state.epoch = epoch

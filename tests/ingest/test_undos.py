@@ -1,6 +1,7 @@
 """Staff take the last night back: bound to what they saw, and nothing new is applied until they say so."""
 
 import pytest
+from django.conf import LazySettings
 
 from accounts.models import AuditEntry, District, OutboxMessage, User
 from accounts.services import Refused
@@ -133,3 +134,19 @@ def test_no_more_nights_are_taken_back_than_the_guard_remembers(district: Distri
     with pytest.raises(Refused, match="last 3 nights"):
         undo(every[1], staff)
     assert active() == 42
+
+
+def test_nights_that_were_approved_and_changed_nothing_push_none_out_that_can_be_taken_back(
+    district: District, staff: User, last: Epoch, settings: LazySettings
+) -> None:
+    settings.GUARD_AGE_DAYS, settings.INGEST_SUPERSEDE = 7, False
+    for hour in range(guarding.UNDOABLE):
+        held = night(district, f"20260101-{hour:02}0000", SECOND)
+        seen = holds.Seen(held.judgement.content, held.judgement.against)
+        holds.hold_approve(held, seen=seen, reason="It is right.", actor=staff)
+        process(district)
+        held.refresh_from_db()
+        assert (held.state, held.applied_version) == ("loaded", None)
+    undo(last, staff)
+    assert active() == 40
+    assert guarding.applied_of(GuardState.objects.get()).night.name == NIGHT
