@@ -99,8 +99,9 @@ def closed_end() -> int:
 
 @transaction.atomic
 def district_end(district: District) -> bool:
-    """Discards what waits in a district that was closed; whether there was anything."""
-    Lane.locked(district)
+    """Discards what waits in a district that was closed; whether there was anything. Not while a night is loaded."""
+    if Lane.locked_at_once(district) is None:
+        return False  # the next sweep comes again
     ended = list(_each_ended(left_behind().filter(district=district).select_related("district").order_by("name")))
     if ended:
         audit.record("epochs of a closed district discarded", district=district, details={"epochs": ended})

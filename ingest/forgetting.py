@@ -46,8 +46,12 @@ def _forget(epoch: Epoch) -> bool:
 
 @transaction.atomic
 def _some(epoch: Epoch) -> int | None:
-    """Forgets some values; None if the night may have to be taken back. Meanwhile none of the district's can be."""
-    Lane.objects.select_for_update().filter(district=epoch.district_id).first()
+    """Forgets some values; None if the night may have to be taken back, or one is loaded just now.
+
+    Meanwhile none of the district's can be taken back.
+    """
+    if Lane.locked_at_once(epoch.district) is None:
+        return None
     newer = Epoch.objects.filter(district=epoch.district_id, applied_version__gt=epoch.applied_version)
     if newer.count() < UNDOABLE:
         return None

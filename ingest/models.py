@@ -32,6 +32,12 @@ class Lane(Leased):
         cls.objects.get_or_create(district=district)
         return cls.objects.select_for_update().get(district=district)
 
+    @classmethod
+    def locked_at_once(cls, district: District) -> "Lane | None":
+        """The same; None if somebody has it locked, who may load for minutes: whoever can come again does not wait."""
+        cls.objects.get_or_create(district=district)
+        return cls.objects.select_for_update(skip_locked=True).filter(district=district).first()
+
 
 class Epoch(models.Model):
     """One directory a district uploaded. The row is the queue and the history; `step` is the last step finished."""

@@ -44,11 +44,11 @@ def epoch_end(epoch: Epoch, *, reason: str, actor: User) -> bool:
 
     Raises Refused.
     """
-    lane = Lane.locked(epoch.district)
+    lane = Lane.locked_at_once(epoch.district)
     epoch = Epoch.objects.select_related("district").get(pk=epoch.pk)
     if why := endings.refusal(epoch):
         raise Refused("not-endable", why)
-    if lane.lease_until is not None and lane.lease_until > timezone.now():
+    if lane is None or (lane.lease_until is not None and lane.lease_until > timezone.now()):
         raise Refused("at-work", "It is being tried once more at this moment. Look again in a minute.")
     words, is_applied = " ".join(reason.split()), is_loaded(epoch)
     endings.stuck_end(epoch, f"Ended by {actor}: {words}", actor)

@@ -12,7 +12,7 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.models import District
-from ingest import holds, pipeline, turns, undos
+from ingest import endings, forgetting, holds, pipeline, services, turns, undos
 from ingest.models import Epoch, Lane
 from tests.factories import DistrictFactory, EpochFactory, StaffFactory
 
@@ -87,3 +87,22 @@ def test_who_clicks_twice_is_answered_while_the_night_is_loaded(district: Distri
             holds.hold_answer(epoch, answer="Yes.", actor=person)
         with pytest.raises(undos.Refused, match="Only a night that was loaded"):
             undos.epoch_undo(epoch, version=0, is_over_seen=False, reason="A mistake.", actor=person)
+
+
+def test_nobody_waits_for_it_who_ends_what_is_left_or_forgets_what_is_old(
+    district: District, settings: LazySettings
+) -> None:
+    settings.INGEST_HISTORY_DAYS = 0
+    old = timezone.now() - timedelta(days=1)
+    _queued(district, "20261120-020000", state="loaded", finished=old, applied_version=1)
+    waiting = _queued(district, "20261121-020000")
+    stuck = _queued(district, "20261122-020000", state="stuck", step="compare", next_try=None)
+    District.objects.filter(pk=district.pk).update(state=District.State.CLOSED)
+    with _loading(district):
+        assert endings.closed_end() == 0
+        assert forgetting.history_forget() == 0
+        with pytest.raises(services.Refused, match="tried once more at this moment"):
+            services.epoch_end(stuck, reason="Over.", actor=StaffFactory())
+    assert endings.closed_end() == 1
+    waiting.refresh_from_db()
+    assert waiting.judgement.act == "discarded"
