@@ -9,8 +9,9 @@ from ingest.core.schoolyear import Calendar
 
 EVERY_DAY = frozenset(range(7))
 LEARNED_FROM = 5
-# What came earlier than this belongs to the night before: one that was held is often sent anew in the afternoon.
-EARLY = timedelta(hours=8)
+# What came before the evening belongs to the night before: one that was held is often sent anew in the afternoon.
+EVENING = time(18)
+LEAST_EARLY, MOST_EARLY = timedelta(hours=8), timedelta(hours=12)
 
 
 class Audience(StrEnum):
@@ -53,7 +54,7 @@ def overdue(expected: Expected, last: datetime | None, now: datetime, calendar: 
     the district's zone. `calendar`: that of the day on which it was due.
     """
     due = last_due(expected, now)
-    if last is None or due is None or calendar.blackout is not None or last > due - EARLY:
+    if last is None or due is None or calendar.blackout is not None or last > due - _early(due):
         return ()
     late = now - due
     waits = {Audience.DISTRICT: expected.district_after, Audience.STAFF: expected.staff_after}
@@ -61,6 +62,13 @@ def overdue(expected: Expected, last: datetime | None, now: datetime, calendar: 
         f"No epoch has come that was expected by {due:%H:%M} on {due:%-d %B}. The last one came {last:%-d %B, %H:%M}."
     )
     return tuple(Overdue(due.date(), audience, message) for audience, wait in waits.items() if late >= wait)
+
+
+def _early(due: datetime) -> timedelta:
+    """How long before it is due a night may come. Whoever expects it by the morning may have it since ten at night."""
+    days = 0 if due.time() >= EVENING else 1
+    evening = datetime.combine(due.date() - timedelta(days=days), EVENING, due.tzinfo)
+    return min(max(due - evening, LEAST_EARLY), MOST_EARLY)
 
 
 def usual_time(arrivals: Sequence[datetime]) -> time | None:

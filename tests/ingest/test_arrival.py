@@ -37,6 +37,23 @@ def test_what_is_sent_anew_the_afternoon_before_is_not_the_next_night():
     assert told(DUE + timedelta(hours=9), DUE - timedelta(hours=11)) == [Audience.DISTRICT, Audience.STAFF]
 
 
+@pytest.mark.parametrize(
+    ("by", "came", "who"),
+    [
+        (time(8), time(22), []),
+        (time(8), time(19), [Audience.DISTRICT, Audience.STAFF]),
+        (time(2), time(18, 30), []),
+        (time(2), time(17), [Audience.DISTRICT, Audience.STAFF]),
+        (time(23), time(14), [Audience.DISTRICT, Audience.STAFF]),
+        (time(23), time(16), []),
+    ],
+)
+def test_a_night_comes_in_the_evening_before_at_the_earliest(by, came, who):
+    before = DUE.date() - timedelta(days=1)
+    due = datetime.combine(before if by > came else DUE.date(), by)
+    assert told(due + timedelta(hours=6), datetime.combine(before, came), Expected(by)) == who
+
+
 def test_a_night_that_comes_late_ends_the_alarm():
     assert told(DUE + timedelta(hours=9), DUE + timedelta(hours=8)) == []
 
