@@ -156,9 +156,16 @@ def whose_turn_has_come() -> Q:
 
 
 def load(epoch: Epoch) -> None:
-    """Prepares what may be applied; of any other night nothing."""
-    if is_applying(epoch):
-        loading.prepare(epoch)
+    """Prepares what may be applied; of any other night nothing.
+
+    Raises Outdated if a blackout has begun since it was judged; what a person has approved is applied all the same.
+    """
+    judgement = judgement_of(epoch)
+    if judgement is None or not is_applying(epoch):
+        return
+    if not judgement.act and calendar_of(epoch.district).blackout is not None:
+        raise loading.Outdated
+    loading.prepare(epoch)
 
 
 def load_record(epoch: Epoch, prepared: None) -> None:

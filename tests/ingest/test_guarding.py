@@ -7,7 +7,8 @@ import pytest
 from django.conf import LazySettings
 
 from accounts.models import AuditEntry, District, OutboxMessage, User
-from ingest import guarding, holds, services, turns, undos
+from ingest import guarding, holds, pipeline, services, turns, undos
+from ingest.allowances import now_in
 from ingest.core import mishaps
 from ingest.core.diff import What
 from ingest.models import BlackoutDays, Epoch, GuardState, Judgement, LimitRaise, Record, StandingLimit
@@ -310,3 +311,15 @@ def test_a_night_of_another_format_is_held_though_nothing_is_known_of_the_last_o
     epoch = night(district, NEXT_NIGHT, epochs.oneroster(users=5))
     assert (epoch.state, codes(epoch)) == ("held", ["format-changed"])
     assert "The 40 records of other formats would stay beside the new ones." in epoch.judgement.message
+
+
+def test_a_night_that_was_judged_before_a_blackout_began_is_not_applied_in_it(district: District) -> None:
+    night(district, NIGHT, FULL)
+    epoch = queue(district, NEXT_NIGHT, epochs.students(rows=43))
+    while Epoch.objects.get(pk=epoch.pk).step != "compare":
+        pipeline.process_turn(district.pk, lambda: True)  # others wait, and have their turns in between
+    today, staff = now_in(district).date(), User.objects.get(email="support@vendor.example")
+    BlackoutDays.objects.create(district=district, first=today, last=today, by=staff)
+    process(district)
+    epoch = Epoch.objects.get(pk=epoch.pk)
+    assert (epoch.state, epoch.judgement.state, active()) == ("blackout", "blackout", 40)
