@@ -112,9 +112,11 @@ def _late(epoch: Epoch, inside: Iterable[Entry], ours: Collection[str]) -> tuple
 
 
 def _free_name(epoch: Epoch) -> str:
-    """A name in /upload-processed/ that is free: the epoch's own, or with a number; never one already there."""
+    """A name in /upload-processed/ that is free: the epoch's own, or with a number; never one already there, or one
+    whose purge may have been broken off: it would take what lies there then."""
     files, place = _place(epoch)
-    taken = {entry.name for entry in files.listing(place)}
+    others = Epoch.objects.filter(account=epoch.account_id, purged=None).exclude(pk=epoch.pk).exclude(archive_name="")
+    taken = {entry.name for entry in files.listing(place)}.union(others.values_list("archive_name", flat=True))
     own = epoch.name if EPOCH_NAME.fullmatch(epoch.name) else f"{epoch.started:%Y%m%d-%H%M%S}"
     name, number = own, 2
     while name in taken:

@@ -157,6 +157,16 @@ def test_an_account_that_is_being_renamed_is_purged_afterwards(district: Distric
     assert not _names(_processed(district))
 
 
+def test_a_purge_that_was_broken_off_takes_no_later_epoch_with_it(district: District, clock: Clock) -> None:
+    """Killed between the files and the row: the place is free, and the row says that it is to be purged."""
+    first = night(district, NIGHT, epochs.students())
+    clock.move(days=settings.PROCESSED_DAYS + 1)
+    files = files_for(first.account.host)
+    files.remove_tree(paths.processed(paths.username(first.account.username)).child(NIGHT))
+    later = night(district, NIGHT, epochs.students(rows=61))
+    assert (archive.purge(), _names(_processed(district))) == (1, [later.archive_name])
+
+
 def test_epochs_that_were_never_archived_are_not_purged(district: District) -> None:
     long_ago = archive.timezone.now() - timedelta(days=400)
     EpochFactory(district=district, state="gone", finished=long_ago)
