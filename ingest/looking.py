@@ -228,6 +228,7 @@ def _look_at(epoch: Epoch, files: HostFiles, username: paths.Username, entry: En
     quiet = timedelta(0) if epoch.hurry else timedelta(seconds=seconds)
     ripeness = discovery.ripeness(seen, still, is_open, quiet, alone=own is not None)
     ripeness = discovery.stalled(ripeness, still, timedelta(hours=settings.INGEST_STALLED_HOURS))
+    ripeness = discovery.never_rests(ripeness, now - epoch.changing_since)
     if ripeness.ripe:
         if epoch.state == Epoch.State.ARRIVING or epoch.hurry:
             _recognise(epoch, files, {own: path} if own else {one.name: path.child(one.name) for one in inside}, own)
@@ -263,11 +264,14 @@ def _note_change(epoch: Epoch, seen: Look) -> None:
     if epoch.errors:
         epoch.findings.all().delete()
     data = [one for one in seen.entries if one.kind is discovery.Kind.FILE and one.name != COMPLETE]
+    now = timezone.now()
+    has_rested = now - epoch.look_since >= timedelta(hours=settings.INGEST_STALLED_HOURS)
     _write(
         epoch,
         state=Epoch.State.ARRIVING,
         look_digest=seen.digest,
-        look_since=timezone.now(),
+        look_since=now,
+        changing_since=now if has_rested else epoch.changing_since,
         look_code="",
         look_sentence="",
         errors=0,

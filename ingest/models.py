@@ -73,6 +73,8 @@ class Epoch(models.Model):
     first_seen = models.DateTimeField(default=timezone.now)
     look_digest = models.CharField(max_length=64, blank=True)
     look_since = models.DateTimeField(default=timezone.now)
+    # Since then no look has found it as it was for so long that it counts as stopped.
+    changing_since = models.DateTimeField(default=timezone.now)
     look_code = models.CharField(max_length=40, blank=True)
     look_sentence = models.CharField(max_length=600, blank=True)
     file_count = models.PositiveIntegerField(default=0)

@@ -111,6 +111,10 @@ class State(StrEnum):
 UNREADABLE = (State.HOSTILE.value, State.TEMPORARY_NAMES.value, State.TOO_LARGE.value)
 
 
+# No upload that comes to an end takes longer.
+LONGEST_UPLOAD = timedelta(hours=24)
+
+
 @dataclass(frozen=True, slots=True)
 class Ripeness:
     """How far an upload is, in a sentence; `names` are the entries it is about."""
@@ -179,6 +183,18 @@ def stalled(seen: Ripeness, unchanged_for: timedelta, patience: timedelta) -> Ri
     message = (
         f"{said} Nothing has arrived for {hours}, so it seems to have stopped. Send what is missing, with "
         "`COMPLETE` last, or delete it and send it again."
+    )
+    return Ripeness(State.STALLED, message, seen.names)
+
+
+def never_rests(seen: Ripeness, changing_for: timedelta) -> Ripeness:
+    """The same, or that the upload never rests: it has changed again and again for so long that none lasts."""
+    if seen.ripe or seen.state in (*UNREADABLE, State.STALLED) or changing_for < LONGEST_UPLOAD:
+        return seen
+    hours = counted(int(LONGEST_UPLOAD.total_seconds() // 3600), "hour")
+    message = (
+        f"It has changed again and again for {hours}, and is taken only when it rests. Look whether a program sends "
+        "the same files over and over, and stop it."
     )
     return Ripeness(State.STALLED, message, seen.names)
 

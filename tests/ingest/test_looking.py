@@ -571,6 +571,40 @@ def test_a_stalled_upload_is_told_once_to_the_district_and_to_staff(district: Di
     assert _epoch().state == "queued"
 
 
+def _changes_hourly(place: Path, clock: Clock, hours: int) -> None:
+    for number in range(hours):
+        clock.move(hours=1)
+        (place / "students.csv").write_bytes(epochs.students(rows=10 + number)["students.csv"])
+        look()
+
+
+def test_an_upload_that_never_rests_is_told_once(district: District, clock: Clock) -> None:
+    place = put(district, NIGHT, epochs.students())
+    look()
+    _changes_hourly(place, clock, 23)
+    assert not OutboxMessage.objects.filter(kind="epoch-stalled").exists()
+    _changes_hourly(place, clock, 3)
+    assert _tell(_epoch()) == ("arriving", "stalled")
+    told = OutboxMessage.objects.filter(kind="epoch-stalled")
+    assert sorted(told.values_list("to", flat=True)) == ["dana@smithville.example", "support@vendor.example"]
+    assert "again and again" in told[0].text
+    clock.move(minutes=1)
+    look()
+    assert _epoch().state == "queued"
+
+
+def test_an_old_upload_that_is_put_right_is_not_one_that_never_rests(district: District, clock: Clock) -> None:
+    place = put(district, NIGHT, epochs.students(), complete=False)
+    look()
+    clock.move(hours=30)
+    look()
+    OutboxMessage.objects.all().delete()
+    (place / "COMPLETE").touch()
+    look()
+    assert _tell(_epoch()) == ("arriving", "unsettled")
+    assert not OutboxMessage.objects.exists()
+
+
 def test_the_clock_finds_what_has_stalled_on_a_host_that_tells_of_changes_only(
     district: District, clock: Clock
 ) -> None:
