@@ -22,6 +22,7 @@ from keys import propagation, services
 from keys.core.authorized_keys import Stamp, header_line
 from keys.models import FoundLine, HostRun, KeyFile, PropagationRun
 from keys.sets import By
+from keys.stamps import token_make
 from tests.factories import DistrictFactory
 
 from .samples import text
@@ -106,7 +107,7 @@ def test_a_newer_set_in_a_file_that_nobody_may_read_is_not_written_over(account:
     _save(account, "ed25519")
     _run()
     path = _on_host(account.username)
-    newer = f"{header_line(Stamp(99, '0123456789abcdef'))}\n{text('rsa3072')}\n".encode()
+    newer = f"{header_line(Stamp(99, token_make()))}\n{text('rsa3072')}\n".encode()
     path.write_bytes(newer)
     path.chmod(0)
     part = _run()
