@@ -1,6 +1,7 @@
 """The tokens of stamps: whoever can write on a host cannot make one that passes for a newer database's.
 
-A token is 8 random bytes and 8 bytes of HMAC-SHA256 over them (RFC 2104), with a key of `SECRETS_KEYS`; in hex.
+A token is 8 random bytes and 8 bytes of HMAC-SHA256 over them (RFC 2104), with a key of `SECRETS_KEYS`; in hex. The
+key is the last of them, the oldest: whoever restores a database with the keys of that day knows later sets by it too.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ _SIZE = 8
 def token_make() -> str:
     """A new token, 32 hex digits."""
     nonce = secrets.token_bytes(_SIZE)
-    return (nonce + next(_seals(nonce))).hex()
+    return (nonce + list(_seals(nonce))[-1]).hex()
 
 
 def is_ours(token: str) -> bool:
@@ -29,6 +30,6 @@ def is_ours(token: str) -> bool:
 
 
 def _seals(nonce: bytes) -> Iterator[bytes]:
-    """As each key makes it: the first makes, all know."""
+    """As each key makes it: the last makes, all know."""
     for key in settings.SECRETS_KEYS:
         yield hmac.digest(key.encode("ascii"), b"stamp of a key file" + nonce, hashlib.sha256)[:_SIZE]

@@ -14,9 +14,7 @@ from keys.core.wire import decoded
 
 HEADER = "# managed by SFTP Portal"
 _TOKEN = re.compile(r"[0-9a-f]{16,32}")
-_STAMPED = re.compile(
-    rf"{HEADER} \| set (?P<version>[1-9][0-9]{{0,18}}) \| (?P<token>{_TOKEN.pattern})".encode("ascii")
-)
+_STAMPED = re.compile(rf"{HEADER} \| set (?P<version>[1-9][0-9]{{0,8}}) \| (?P<token>{_TOKEN.pattern})".encode("ascii"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +22,15 @@ class Stamp:
     """Which set of keys a file holds: its version, and a token that no other set ever had.
 
     A portal put back to an older state sees by it that the host has a set which it does not know. Raises ValueError
-    for a version below 1 (or over 19 digits) and for a token that is not 16 to 32 lower-case hexadecimal digits.
+    for a version below 1 (or over 9 digits, which not every database holds) and for a token that is not 16 to 32
+    lower-case hexadecimal digits.
     """
 
     version: int
     token: str
 
     def __post_init__(self) -> None:
-        if not 1 <= self.version < 10**19 or not _TOKEN.fullmatch(self.token):
+        if not 1 <= self.version < 10**9 or not _TOKEN.fullmatch(self.token):
             raise ValueError("a version from 1 on, and a token of 16 to 32 hexadecimal digits")
 
 

@@ -78,7 +78,7 @@ def test_a_stamp_stands_in_the_first_line_and_is_read_back() -> None:
 
 
 @settings(deadline=None)
-@given(st.builds(Stamp, st.integers(1, 10**19 - 1), st.text("0123456789abcdef", min_size=16, max_size=32)))
+@given(st.builds(Stamp, st.integers(1, 10**9 - 1), st.text("0123456789abcdef", min_size=16, max_size=32)))
 def test_every_stamp_comes_back_as_it_was_written(stamp: Stamp) -> None:
     assert stamp_of(render([], stamp)) == stamp
 
@@ -115,7 +115,7 @@ def test_a_stamp_that_we_would_not_write_is_none(content: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("version", "token"),
-    [(0, "0" * 16), (10**19, "0" * 16), (1, "0" * 15), (1, "0" * 33), (1, "G" * 16), (1, "0" * 16 + "\n")],
+    [(0, "0" * 16), (10**9, "0" * 16), (1, "0" * 15), (1, "0" * 33), (1, "G" * 16), (1, "0" * 16 + "\n")],
 )
 def test_a_stamp_that_could_not_be_read_back_does_not_exist(version: int, token: str) -> None:
     with pytest.raises(ValueError, match="a version"):

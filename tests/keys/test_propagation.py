@@ -940,6 +940,33 @@ def test_a_stamp_made_with_a_key_that_was_rotated_is_ours(account: SftpAccount, 
     assert (_file(account).code, _on_host(account.username).read_bytes()) == ("newer-on-host", there)
 
 
+@pytest.mark.parametrize("version", [9, 10**18])
+def test_a_stamp_copied_under_another_version_hides_no_foreign_key(account: SftpAccount, version: int) -> None:
+    _save(account, text("rsa3072"))
+    propagation.push_one(account.pk)
+    before = _on_host(account.username).read_bytes()
+    there = _stamped_anew(account, account.key_sets.get(version=_file(account).version).token)
+    for name in (account.username, "nobody.k12.oh.us"):
+        _on_host(name).write_bytes(there.replace(b"set 9 ", b"set %d " % version))
+    propagation.run_hourly()
+    assert (_file(account).state, _on_host(account.username).read_bytes()) == ("on_host", before)
+    assert not _on_host("nobody.k12.oh.us").exists()
+    assert HostRun.objects.latest("pk").state == "done"
+
+
+def test_whoever_restores_the_keys_of_that_day_too_holds_the_sets_made_after_they_were_rotated(
+    account: SftpAccount, settings: LazySettings
+) -> None:
+    _save(account, text("rsa3072"))
+    propagation.push_one(account.pk)
+    backed_up = settings.SECRETS_KEYS
+    settings.SECRETS_KEYS = [Fernet.generate_key().decode("ascii"), *backed_up]
+    there = _stamped_anew(account, token_make())
+    settings.SECRETS_KEYS = backed_up
+    propagation.run_hourly()
+    assert (_file(account).code, _on_host(account.username).read_bytes()) == ("newer-on-host", there)
+
+
 def test_who_has_lost_the_keys_of_stamps_holds_what_may_be_newer(account: SftpAccount, settings: LazySettings) -> None:
     _save(account, text("rsa3072"))
     propagation.push_one(account.pk)
