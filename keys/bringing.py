@@ -510,7 +510,10 @@ def _look_for_newer(work: _Work, path: paths.HostPath, one: Wanted, there: bytes
 
 
 def entries_staying(account_pk: int, there: bytes) -> tuple[authorized_keys.Entry, ...]:
-    """What is left of a host's own set: keys that the account has reported lost go, and lines that are in no set."""
+    """What is left of a host's own set: lines that are in no set go, and keys that the account has reported lost; of a
+    district that is suspended or closed all go."""
+    if not District.objects.filter(sftp_account=account_pk, state=District.State.ACTIVE).exists():
+        return ()
     lost = set(LostKey.objects.filter(account=account_pk).values_list("fingerprint", flat=True))
     entries = authorized_keys.entries_in(authorized_keys.read(there))
     return tuple(each for each in entries if each.key.fingerprint not in lost)

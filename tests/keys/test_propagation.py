@@ -967,6 +967,19 @@ def test_whoever_restores_the_keys_of_that_day_too_holds_the_sets_made_after_the
     assert (_file(account).code, _on_host(account.username).read_bytes()) == ("newer-on-host", there)
 
 
+@pytest.mark.parametrize("state", [District.State.SUSPENDED, District.State.CLOSED])
+def test_a_district_that_leaves_has_no_key_in_a_newer_set_either(account: SftpAccount, state: District.State) -> None:
+    _save(account, text("rsa3072"))
+    propagation.push_one(account.pk)
+    _stamped_anew(account, token_make())
+    propagation.run_hourly()
+    district_services.district_state_set(account.district, state, reason="They have left.", actor=None)
+    propagation.push_one(account.pk)
+    assert len(_on_host(account.username).read_bytes().splitlines()) == 1
+    # It is still for a person to say which set is the right one.
+    assert (_file(account).code, _file(account).found["fingerprints"]) == ("newer-on-host", [])
+
+
 def test_who_has_lost_the_keys_of_stamps_holds_what_may_be_newer(account: SftpAccount, settings: LazySettings) -> None:
     _save(account, text("rsa3072"))
     propagation.push_one(account.pk)
