@@ -489,7 +489,7 @@ def _look_for_newer(work: _Work, path: paths.HostPath, one: Wanted, there: bytes
     That set stays, but for what cannot wait for a decision.
     """
     stamp = authorized_keys.stamp_of(there)
-    if stamp is None or not is_newer(one.forgiven_token, stamp):
+    if stamp is None or not is_newer(one.forgiven_tokens, stamp):
         return
     foreign = foreign_lines(there)
     if foreign:

@@ -95,7 +95,9 @@ class KeyFile(Leased):
     wanted = models.DateTimeField(default=timezone.now)
     # A set on the host that this database does not know: {"version", "token", "fingerprints"}; see KeySet.
     found = models.JSONField(null=True, blank=True)
-    forgiven_token = models.CharField(max_length=32, blank=True)
+    # The tokens of such sets that staff have decided to overwrite, the last ones first, with blanks between: under the
+    # name of today one may stand, and another under the one before.
+    forgiven_tokens = models.CharField(max_length=300, blank=True)
     host_version = models.PositiveIntegerField(default=0)
     # Whether the host, one of its own, has said that it has the account: line and home.
     has_home = models.BooleanField(default=False)

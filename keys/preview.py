@@ -54,7 +54,7 @@ def _preview(host: Host, one: Wanted, found: FileRead | HostError) -> Preview:
         return Preview(one.username, code=found.code, reason=found.message)
     content = found.content if isinstance(found, FileRead) else b""
     stamp = stamp_of(content) if content != one.content else None
-    if stamp is not None and is_newer(one.forgiven_token, stamp):
+    if stamp is not None and is_newer(one.forgiven_tokens, stamp):
         staying = render(entries_staying(one.account_pk, content), stamp)
         return Preview(one.username, _diff(host, one, content, staying), NewerOnHost.code, NEWER_THERE)
     return Preview(one.username, _diff(host, one, content, one.content))

@@ -77,7 +77,7 @@ def networks_of(texts: Iterable[str]) -> tuple[Network, ...]:
     return tuple(ip_network(text) for text in texts)
 
 
-def is_newer(forgiven_token: str, stamp: Stamp) -> bool:
+def is_newer(forgiven_tokens: str, stamp: Stamp) -> bool:
     """Whether the set with this stamp is of a newer database than this one: a portal of ours made it, not this one.
 
     A set that is known is nearly always the account's own; another's where the account has taken over a name that was
@@ -86,7 +86,7 @@ def is_newer(forgiven_token: str, stamp: Stamp) -> bool:
     """
     # By its token alone: no other set ever had it, so under another version somebody has copied it.
     known = KeySet.objects.filter(token=stamp.token)
-    if stamp.token == forgiven_token or known.exists():
+    if stamp.token in forgiven_tokens.split() or known.exists():
         return False
     oldest = KeySet.objects.order_by("pk").values_list("token", flat=True).first()
     return is_ours(stamp.token) or oldest is None or not is_ours(oldest)

@@ -20,6 +20,8 @@ from .guards import ReasonMissing, reason_given
 
 # Every choice divides the hour, so the clock times a page promises are plain, and none is longer than an hour.
 HOURLY_CHOICES = (60, 30, 20, 15, 10, 5)
+# Sets of a host that were decided about and are remembered; more do not stand there at one time.
+FORGIVEN = 8
 
 
 @transaction.atomic
@@ -43,10 +45,10 @@ def older_set_keep(account: SftpAccount, *, by: By) -> KeySet:
     file = file_locked(account)
     if not file.found:
         raise NothingToSettle
-    file.forgiven_token = file.found["token"]
+    file.forgiven_tokens = " ".join([file.found["token"], *file.forgiven_tokens.split()][:FORGIVEN])
     file.version = max(file.version, file.found["version"])
     file.found = None
-    file.save(update_fields=["forgiven_token", "version", "found"])
+    file.save(update_fields=["forgiven_tokens", "version", "found"])
     made = set_make(file, KeySet.Cause.SETTLED, by)
     nudge(propagate_account, account.pk)
     return made

@@ -980,6 +980,27 @@ def test_a_district_that_leaves_has_no_key_in_a_newer_set_either(account: SftpAc
     assert (_file(account).code, _file(account).found["fingerprints"]) == ("newer-on-host", [])
 
 
+def test_newer_sets_under_the_name_of_today_and_the_one_before_are_decided_once_each(
+    account: SftpAccount, dana: User
+) -> None:
+    _save(account, text("rsa3072"))
+    propagation.push_one(account.pk)
+    # The database is from before a rename, which is done once more.
+    old, new = account.username, "renamed.k12.oh.us"
+    _on_host(old).write_text(f"# managed by SFTP Portal | set 8 | {token_make()}\n")
+    _on_host(new).write_text(f"# managed by SFTP Portal | set 9 | {token_make()}\n")
+    district_services.district_rename(account.district, name="Renamed", domain=new, actor=None)
+    decided = []
+    while len(decided) < 4:
+        propagation.run_hourly()
+        if (found := _file(account).found) is None:
+            break
+        decided.append(found["version"])
+        services.older_set_keep(account, by=By(dana, reason="It is the one of today."))
+    assert (decided, _file(account).state) == ([9, 8], "on_host")
+    assert fingerprints(_on_host(new).read_bytes()) == fingerprints(text("rsa3072").encode("ascii"))
+
+
 def test_who_has_lost_the_keys_of_stamps_holds_what_may_be_newer(account: SftpAccount, settings: LazySettings) -> None:
     _save(account, text("rsa3072"))
     propagation.push_one(account.pk)

@@ -290,7 +290,7 @@ def test_an_older_set_that_is_kept_is_newer_than_what_the_host_has(account: Sftp
     ops = StaffFactory(staff_role=Role.OPS)
     made = services.older_set_keep(account, by=By(ops, "192.0.2.9", "Backup of Friday restored."))
     file = _file(account)
-    assert (file.version, file.found, file.forgiven_token, file.state) == (10, None, "ab" * 8, "waiting")
+    assert (file.version, file.found, file.forgiven_tokens, file.state) == (10, None, "ab" * 8, "waiting")
     assert (made.version, made.cause, made.actor, made.reason) == (10, "settled", ops, "Backup of Friday restored.")
     assert "An older list of keys was kept" in OutboxMessage.objects.filter(kind="keys-changed").first().text
     _save(account, f"{text('ed25519')}\n{text('rsa3072')}")
