@@ -22,6 +22,8 @@ from .guards import ReasonMissing, reason_given
 HOURLY_CHOICES = (60, 30, 20, 15, 10, 5)
 # Sets of a host that were decided about and are remembered; more do not stand there at one time.
 FORGIVEN = 8
+# No set gets a higher number by itself. A stamp's number is not sealed: after the highest there is, none would be left.
+MOST_TAKEN_OVER = 10**8
 
 
 @transaction.atomic
@@ -46,7 +48,8 @@ def older_set_keep(account: SftpAccount, *, by: By) -> KeySet:
     if not file.found:
         raise NothingToSettle
     file.forgiven_tokens = " ".join([file.found["token"], *file.forgiven_tokens.split()][:FORGIVEN])
-    file.version = max(file.version, file.found["version"])
+    if file.found["version"] <= MOST_TAKEN_OVER:
+        file.version = max(file.version, file.found["version"])
     file.found = None
     file.save(update_fields=["forgiven_tokens", "version", "found"])
     made = set_make(file, KeySet.Cause.SETTLED, by)

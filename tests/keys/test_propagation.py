@@ -1001,6 +1001,24 @@ def test_newer_sets_under_the_name_of_today_and_the_one_before_are_decided_once_
     assert fingerprints(_on_host(new).read_bytes()) == fingerprints(text("rsa3072").encode("ascii"))
 
 
+@pytest.mark.parametrize("version", [999_999_998, 999_999_999])
+def test_whatever_number_a_stamp_has_after_the_decision_keys_are_brought(
+    account: SftpAccount, dana: User, version: int
+) -> None:
+    _save(account, text("rsa3072"))
+    propagation.push_one(account.pk)
+    there = _stamped_anew(account, token_make())
+    _on_host(account.username).write_bytes(there.replace(b"set 9 ", b"set %d " % version))
+    propagation.run_hourly()
+    services.older_set_keep(account, by=By(dana, reason="It is the one of today."))
+    for pasted in ("ed25519", "ecdsa256"):
+        _save(account, text(pasted))
+        propagation.push_one(account.pk)
+    propagation.run_hourly()
+    assert (_file(account).state, HostRun.objects.latest("pk").state) == ("on_host", "done")
+    assert fingerprints(_on_host(account.username).read_bytes()) == fingerprints(text("ecdsa256").encode("ascii"))
+
+
 def test_who_has_lost_the_keys_of_stamps_holds_what_may_be_newer(account: SftpAccount, settings: LazySettings) -> None:
     _save(account, text("rsa3072"))
     propagation.push_one(account.pk)
