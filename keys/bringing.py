@@ -345,11 +345,24 @@ def _clear_retired_names(work: _Work) -> None:
             with _failing_alone(work, one.account_pk):
                 # What stands under the name of today says more than what was left under an old one.
                 own = paths.key_file(paths.username(one.username))
-                _look_for_newer(work, own, one, _content(work.files, own))
-                _closed(work, paths.key_file(paths.username(retired.username)), one)
+                try:
+                    _look_for_newer(work, own, one, _content(work.files, own))
+                    _closed(work, paths.key_file(paths.username(retired.username)), one)
+                except NewerOnHost:
+                    _take_out_everywhere(work, one)
+                    raise
                 old, new = paths.username(retired.username), paths.username(one.username)
                 work.roster.rename(old, new, one.account_pk)
                 RetiredUsername.objects.filter(pk=retired.pk).update(cleared=timezone.now())
+
+
+def _take_out_everywhere(work: _Work, one: Wanted) -> None:
+    """What waits for no decision goes under all names that the account still has on the host."""
+    retired = RetiredUsername.objects.filter(account=one.account_pk, cleared=None)
+    for name in (one.username, *retired.values_list("username", flat=True)):
+        path = paths.key_file(paths.username(name))
+        there = _content(work.files, path)
+        _take_out(work, path, one, there, authorized_keys.stamp_of(there))
 
 
 def _closed(work: _Work, path: paths.HostPath, one: Wanted) -> None:
@@ -491,6 +504,21 @@ def _look_for_newer(work: _Work, path: paths.HostPath, one: Wanted, there: bytes
     stamp = authorized_keys.stamp_of(there)
     if stamp is None or not is_newer(one.forgiven_tokens, stamp):
         return
+    entries, has_foreign = _take_out(work, path, one, there, stamp)
+    told = {"version": stamp.version, "token": stamp.token, "fingerprints": [each.key.fingerprint for each in entries]}
+    if not KeyFile.objects.filter(pk=one.file_pk, found=told).exists():
+        KeyFile.objects.filter(pk=one.file_pk).update(found=told)
+        account = SftpAccount.objects.select_related("district").get(pk=one.account_pk)
+        about = f"newer-on-host-{one.account_pk}-{stamp.token}"
+        to = staff_in(Role.OPS, Role.SYSTEM_ADMINISTRATOR)
+        notice_send("keys-newer-on-host", to, {"account": account}, about=about)
+    raise NewerOnHost(drifted=has_foreign)
+
+
+def _take_out(
+    work: _Work, path: paths.HostPath, one: Wanted, there: bytes, stamp: authorized_keys.Stamp | None
+) -> tuple[tuple[authorized_keys.Entry, ...], bool]:
+    """Takes out of a set on the host what waits for no decision; what is left, and whether lines were foreign."""
     foreign = foreign_lines(there)
     if foreign:
         rows = found_rows(work.host, one.account_pk, path.name, foreign)
@@ -499,14 +527,7 @@ def _look_for_newer(work: _Work, path: paths.HostPath, one: Wanted, there: bytes
     entries = entries_staying(one.account_pk, there)
     if foreign or len(entries) < len(authorized_keys.entries_in(authorized_keys.read(there))):
         _written(work.files, path, authorized_keys.render(entries, stamp))
-    told = {"version": stamp.version, "token": stamp.token, "fingerprints": [each.key.fingerprint for each in entries]}
-    if not KeyFile.objects.filter(pk=one.file_pk, found=told).exists():
-        KeyFile.objects.filter(pk=one.file_pk).update(found=told)
-        account = SftpAccount.objects.select_related("district").get(pk=one.account_pk)
-        about = f"newer-on-host-{one.account_pk}-{stamp.token}"
-        to = staff_in(Role.OPS, Role.SYSTEM_ADMINISTRATOR)
-        notice_send("keys-newer-on-host", to, {"account": account}, about=about)
-    raise NewerOnHost(drifted=bool(foreign))
+    return entries, bool(foreign)
 
 
 def entries_staying(account_pk: int, there: bytes) -> tuple[authorized_keys.Entry, ...]:

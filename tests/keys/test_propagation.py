@@ -1019,6 +1019,29 @@ def test_whatever_number_a_stamp_has_after_the_decision_keys_are_brought(
     assert fingerprints(_on_host(account.username).read_bytes()) == fingerprints(text("ecdsa256").encode("ascii"))
 
 
+@pytest.mark.parametrize("is_lost", [True, False], ids=["lost", "suspended"])
+def test_what_waits_for_no_decision_goes_under_the_name_before_too(account: SftpAccount, is_lost: bool) -> None:
+    _save(account, f"{text('ed25519')}\n{text('rsa3072')}")
+    propagation.push_one(account.pk)
+    old, new = account.username, "renamed.k12.oh.us"
+    # In the newer database somebody else has given this name up.
+    _on_host(new).write_text(f"# managed by SFTP Portal | set 9 | {token_make()}\n")
+    district_services.district_rename(account.district, name="Renamed", domain=new, actor=None)
+    account.refresh_from_db()
+    propagation.run_hourly()
+    with _on_host(old).open("a") as file:
+        file.write(text("ecdsa256").replace(" ", "  ", 1) + "\n")
+    if is_lost:
+        services.key_lost(account.keys.get(algorithm="ssh-ed25519"), by=By(None), confirmed=new)
+    else:
+        state = District.State.SUSPENDED
+        district_services.district_state_set(account.district, state, reason="They have left.", actor=None)
+    propagation.push_one(account.pk)
+    staying = [text("rsa3072").strip()] if is_lost else []
+    assert (_file(account).code, _on_host(old).read_text().splitlines()[1:]) == ("newer-on-host", staying)
+    assert FoundLine.objects.get().username == old
+
+
 def test_who_has_lost_the_keys_of_stamps_holds_what_may_be_newer(account: SftpAccount, settings: LazySettings) -> None:
     _save(account, text("rsa3072"))
     propagation.push_one(account.pk)
