@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.access import tool_for
 from accounts.core.roles import Right, Tool
 from accounts.fresh import fresh_sign_in, typed_before
+from accounts.models import District
 from accounts.tables import table_page
 
 from .. import overview, selectors, services
@@ -200,8 +201,11 @@ def _kept(request: HttpRequest, file: KeyFile, reason: str) -> HttpResponse:
 def _newer(file: KeyFile) -> Newer:
     on_host = set(file.found["fingerprints"] if file.found else ())
     keys = list(selectors.keys_of(file.account))
+    # Of a district that is suspended or closed none is brought.
+    is_active = file.account.district.state == District.State.ACTIVE
+    usable = [key for key in keys if is_active and key.disabled is None]
     return Newer(
-        coming_back=tuple(key for key in keys if key.fingerprint not in on_host),
+        coming_back=tuple(key for key in usable if key.fingerprint not in on_host),
         going=tuple(sorted(on_host - {key.fingerprint for key in keys})),
         staying=tuple(key for key in keys if key.fingerprint in on_host),
     )

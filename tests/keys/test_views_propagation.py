@@ -9,13 +9,13 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import AuditEntry, OutboxMessage, SftpAccount
+from accounts.models import AuditEntry, District, OutboxMessage, SftpAccount
 from hosts.models import Host
 from keys import propagation, services, tasks
 from keys.models import AccountKey, FoundLine, HostRun, KeyFile, KeySet, PropagationRun
 from keys.sets import By
 from portal.schedules import schedules_sync
-from tests.factories import DistrictFactory, HostFactory, StaffFactory
+from tests.factories import DistrictFactory, HostFactory, KeyFactory, StaffFactory
 from tests.rows import everything
 from tests.signing_in import fresh
 
@@ -197,6 +197,18 @@ def test_accounts_that_are_held_are_not_counted_as_failed(ops: Client, account: 
     assert [file.account for file in shown.context["newer"]] == [newer]
     assert (shown.context["counts"].failed, shown.context["counts"].held) == (1, 2)
     assert _title(shown.content.decode()) == "1 thing needs you."
+
+
+def test_what_would_come_back_is_what_the_database_lets_in(ops: Client, account: SftpAccount) -> None:
+    KeyFactory(account=account, line=text("ed25519"), disabled=timezone.now(), position=1)
+    key = KeyFactory(account=account, line=text("rsa3072"), position=2)
+    found = {"version": 7, "token": "0123456789abcdef", "fingerprints": []}
+    KeyFile.objects.filter(account=account).update(found=found)
+    page = reverse("propagation_newer", args=[account.key_file.pk])
+    assert ops.get(page).context["newer"].coming_back == (key,)
+    for state in ("suspended", "closed"):
+        District.objects.update(state=state)
+        assert ops.get(page).context["newer"].coming_back == ()
 
 
 def _found(account: SftpAccount | None, line: str, **told: object) -> FoundLine:
