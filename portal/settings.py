@@ -45,7 +45,7 @@ try:
 except OSError as error:
     sys.exit(f"DATA_DIR cannot be used ({error}). Set it to a directory that this program may make and write in.")
 # What the portal keeps sealed (its private keys for SFTP hosts): the first seals, all open.
-SECRETS_KEYS = [key.strip() for key in env.list("SECRETS_KEYS", default=[])]
+SECRETS_KEYS = [key.strip() for key in env.list("SECRETS_KEYS", default=[]) if key.strip()]
 with contextlib.suppress(OSError):  # some commands need no data directory; who needs a key is told that there is none
     SECRETS_KEYS = SECRETS_KEYS or [_kept_secret(DATA_DIR / "secrets-key", _fernet_key)]
 

@@ -58,6 +58,13 @@ def test_nothing_but_settings_reads_the_environment() -> None:
     assert sorted(readers) == ["portal/management/commands/up.py"]
 
 
+def test_a_comma_at_the_end_makes_no_empty_key(tmp_path: Path) -> None:
+    code = "from portal import settings; print(settings.SECRETS_KEYS)"
+    told = {**os.environ, "DATA_DIR": str(tmp_path), "SECRETS_KEYS": "new, old, "}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=told, capture_output=True, text=True, check=True)
+    assert done.stdout == "['new', 'old']\n"
+
+
 # --- Checks ------------------------------------------------------------------------------------------------------
 
 
