@@ -228,7 +228,7 @@ def _look_at(epoch: Epoch, files: HostFiles, username: paths.Username, entry: En
     quiet = timedelta(0) if epoch.hurry else timedelta(seconds=seconds)
     ripeness = discovery.ripeness(seen, still, is_open, quiet, alone=own is not None)
     ripeness = discovery.stalled(ripeness, still, timedelta(hours=settings.INGEST_STALLED_HOURS))
-    ripeness = discovery.never_rests(ripeness, now - epoch.changing_since)
+    ripeness = discovery.never_rests(ripeness, epoch.look_since - epoch.changing_since)
     if ripeness.ripe:
         if epoch.state == Epoch.State.ARRIVING or epoch.hurry:
             _recognise(epoch, files, {own: path} if own else {one.name: path.child(one.name) for one in inside}, own)

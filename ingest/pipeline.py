@@ -30,6 +30,9 @@ Prepared = TypeVar("Prepared")
 MOST_TRIES = 6
 # So long a night waits for an earlier one that is complete and only has to rest: one that never rests keeps nobody.
 REST = timedelta(minutes=30)
+STILL_SENT = (
+    "Files of it were still being sent whenever we tried to take it. Give it its format again when that has ended."
+)
 FIRST_PAUSE = timedelta(seconds=5)
 # Before this step a night waits while another one is held.
 JUDGED = "compare"
@@ -144,19 +147,34 @@ def _gone(epoch: Epoch, lane: Lane, token: str) -> None:
 
 
 def _not_yet(epoch: Epoch, error: HostError, lane: Lane, token: str) -> None:
-    """It goes on arriving, and is queued again when it rests. One that staff gave a format keeps that, and waits.
+    """It goes on arriving, and is queued again when it rests. One that staff gave a format is tried a few times.
 
     Until the next look it counts as one that only has to rest, so that no later night goes first meanwhile.
     """
     if epoch.format_by_id:
-        _trouble(epoch, error, lane, token)
+        if epoch.tries + 1 < MOST_TRIES:
+            _trouble(epoch, error, lane, token)
+        else:
+            _back_to_staff(epoch, lane, token)
         return
     with transaction.atomic():
         _lease_must_be_ours(lane, token)
-        changed = {"look_digest": "", "look_since": timezone.now(), "queued": None, "tries": 0, "next_try": None}
+        now = timezone.now()
+        changed = {"look_digest": "", "look_since": now, "queued": None, "tries": 0, "next_try": None}
+        if epoch.queued is not None and epoch.queued < now - REST:
+            changed["changing_since"] = now  # it had come to rest, and only waited for its turn
         rows = Epoch.objects.filter(pk=epoch.pk, step="")
         changed |= {"look_code": discovery.State.UNSETTLED.value, "look_sentence": error.message, "trouble": ""}
         rows.update(state=Epoch.State.ARRIVING, **changed)
+
+
+def _back_to_staff(epoch: Epoch, lane: Lane, token: str) -> None:
+    """It waits as it did before they gave it a format: no trouble of ours, and no reason to keep later nights."""
+    with transaction.atomic():
+        _lease_must_be_ours(lane, token)
+        waits = {"state": Epoch.State.WAITING_STAFF, "look_sentence": STILL_SENT, "trouble": ""}
+        nothing = {"format": "", "format_by": None, "queued": None, "tries": 0, "next_try": None}
+        Epoch.objects.filter(pk=epoch.pk, step="").update(**waits, **nothing)
 
 
 def _again(epoch: Epoch, step: str, lane: Lane, token: str) -> None:
@@ -252,7 +270,7 @@ def _is_overtaking(epoch: Epoch) -> bool:
     resting = Epoch.objects.filter(district_id=epoch.district_id, state=Epoch.State.ARRIVING, name__lt=epoch.name)
     resting, long_ago = resting.filter(look_code=discovery.State.UNSETTLED.value), timezone.now() - REST
     if epoch.queued is not None and epoch.queued < long_ago:
-        resting = resting.filter(first_seen__gte=long_ago)
+        resting = resting.filter(changing_since__gte=long_ago)
     return resting.exists()
 
 

@@ -605,6 +605,30 @@ def test_an_old_upload_that_is_put_right_is_not_one_that_never_rests(district: D
     assert not OutboxMessage.objects.exists()
 
 
+def test_an_upload_that_rests_is_not_one_that_never_rests(district: District, clock: Clock) -> None:
+    place = put(district, NIGHT, epochs.students(), complete=False)
+    (place / "complete").touch()
+    look()
+    clock.move(hours=1)
+    look()
+    clock.move(hours=30)
+    Epoch.objects.update(hurry=True)
+    look()
+    assert _tell(_epoch()) == ("waiting_staff", "complete_misnamed")
+    assert not OutboxMessage.objects.filter(kind="epoch-stalled").exists()
+
+
+def test_nobody_is_called_restless_before_the_patience_that_is_set_ends(
+    district: District, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "INGEST_STALLED_HOURS", 48)
+    put(district, NIGHT, epochs.students(), complete=False)
+    look()
+    clock.move(hours=30)
+    look()
+    assert _tell(_epoch()) == ("arriving", "uploading")
+
+
 def test_the_clock_finds_what_has_stalled_on_a_host_that_tells_of_changes_only(
     district: District, clock: Clock
 ) -> None:

@@ -378,6 +378,40 @@ def test_an_earlier_night_that_is_found_not_to_rest_is_not_overtaken_before_the_
     assert list(Epoch.objects.order_by("name").values_list("state", flat=True)) == ["arriving", "queued"]
 
 
+def test_a_night_that_waited_long_for_its_turn_is_one_that_rests_again(district: District, clock: Clock) -> None:
+    queue(district, NIGHT, epochs.students(rows=8))
+    queue(district, NEXT_NIGHT, epochs.students(rows=8))
+    clock.move(hours=30)
+    (home(district) / "upload" / NIGHT / "students.csv").write_bytes(b"x")
+    process(district)
+    assert not pipeline.process_turn(district.pk)
+    looking.look_everywhere()
+    assert not pipeline.process_turn(district.pk)
+    told = Epoch.objects.order_by("name").values_list("state", "look_code")
+    assert list(told) == [("arriving", "unsettled"), ("queued", "")]
+    assert not OutboxMessage.objects.exists()
+
+
+def test_what_staff_gave_a_format_keeps_no_night_while_it_is_still_sent(district: District, clock: Clock) -> None:
+    (home(district) / "upload" / "old.csv").write_bytes(epochs.students(rows=8)["students.csv"])
+    looking.look_everywhere()
+    clock.move(hours=1)
+    looking.look_everywhere()
+    services.epoch_format_assign(Epoch.objects.get(), epochs.STUDENTS.name, actor=StaffFactory())
+    listed = settings.SFTP_ROOT / "open" / district.domain
+    listed.parent.mkdir(exist_ok=True)
+    listed.write_text("old.csv\n")
+    for _ in range(pipeline.MOST_TRIES):
+        process(district)
+        clock.move(hours=1)
+    told = Epoch.objects.values_list("state", "look_code", "look_sentence", "format", "trouble")
+    assert list(told) == [("waiting_staff", "stranger", pipeline.STILL_SENT, "", "")]
+    assert not OutboxMessage.objects.filter(kind="epoch-stuck").exists()
+    queue(district, NIGHT, epochs.students(rows=8))
+    process(district)
+    assert Epoch.objects.get(name=NIGHT).state == "loaded"
+
+
 def test_a_queued_epoch_whose_directory_left_is_gone(district: District) -> None:
     epoch = queue(district, NIGHT, epochs.students())
     (home(district) / "upload" / NIGHT).rename(home(district) / "upload" / "elsewhere")
