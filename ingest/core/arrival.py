@@ -11,7 +11,7 @@ EVERY_DAY = frozenset(range(7))
 LEARNED_FROM = 5
 # What came before the evening belongs to the night before: one that was held is often sent anew in the afternoon.
 EVENING = time(18)
-LEAST_EARLY, MOST_EARLY = timedelta(hours=8), timedelta(hours=12)
+LEAST_EARLY, MOST_EARLY = timedelta(hours=8), timedelta(hours=15)
 
 
 class Audience(StrEnum):
@@ -65,7 +65,7 @@ def overdue(expected: Expected, last: datetime | None, now: datetime, calendar: 
 
 
 def _early(due: datetime) -> timedelta:
-    """How long before it is due a night may come. Whoever expects it by the morning may have it since ten at night."""
+    """How long before it is due a night may come: expected by the morning, it may come since the evening before."""
     days = 0 if due.time() >= EVENING else 1
     evening = datetime.combine(due.date() - timedelta(days=days), EVENING, due.tzinfo)
     return min(max(due - evening, LEAST_EARLY), MOST_EARLY)

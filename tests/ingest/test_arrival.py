@@ -41,7 +41,8 @@ def test_what_is_sent_anew_the_afternoon_before_is_not_the_next_night():
     ("by", "came", "who"),
     [
         (time(8), time(22), []),
-        (time(8), time(19), [Audience.DISTRICT, Audience.STAFF]),
+        (time(8), time(18, 10), []),
+        (time(8), time(16), [Audience.DISTRICT, Audience.STAFF]),
         (time(2), time(18, 30), []),
         (time(2), time(17), [Audience.DISTRICT, Audience.STAFF]),
         (time(23), time(14), [Audience.DISTRICT, Audience.STAFF]),
