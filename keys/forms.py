@@ -203,7 +203,9 @@ class DecisionForm(ConfirmedForm):
 
 
 class KeepForm(CarefulForm):
-    """That the set of the database is kept although the host has a newer one."""
+    """That the set of the database is kept although the host has this newer one."""
+
+    seen = forms.CharField(max_length=32, required=False, widget=forms.HiddenInput)
 
 
 class AllowForm(CarefulForm):

@@ -38,14 +38,15 @@ def propagation_want(account: SftpAccount) -> None:
 
 
 @transaction.atomic
-def older_set_keep(account: SftpAccount, *, by: By) -> KeySet:
+def older_set_keep(account: SftpAccount, *, seen: str, by: By) -> KeySet:
     """Keeps the database's set although the host has one the database does not know (an old database was restored).
 
-    Raises NothingToSettle if the host has no such set, and ReasonMissing.
+    `seen`: the token of that set, as it was shown to whoever decides. Raises NothingToSettle if the host has not that
+    set, and ReasonMissing.
     """
     reason_given(account, by)
     file = file_locked(account)
-    if not file.found:
+    if not file.found or file.found["token"] != seen:
         raise NothingToSettle
     file.forgiven_tokens = " ".join([file.found["token"], *file.forgiven_tokens.split()][:FORGIVEN])
     if file.found["version"] <= MOST_TAKEN_OVER:
@@ -58,7 +59,7 @@ def older_set_keep(account: SftpAccount, *, by: By) -> KeySet:
 
 
 class NothingToSettle(Exception):
-    """The host has no set that is unknown here."""
+    """The host has no set that is unknown here, or another one than was shown."""
 
 
 @transaction.atomic

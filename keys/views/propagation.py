@@ -180,7 +180,7 @@ def propagation_newer(request: HttpRequest, pk: int) -> HttpResponse:
     form = KeepForm(request.POST if is_sent else typed_before(request), is_vendors=True)
     if is_sent and form.is_valid():
         fresh_sign_in(request)
-        return _kept(request, file, form.given_reason)
+        return _kept(request, file, form.cleaned_data["seen"], form.given_reason)
     if not file.found:
         raise Http404
     may_write = person.has_tool(Tool.PROPAGATION, Right.WRITE)
@@ -188,11 +188,13 @@ def propagation_newer(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "keys/propagation_newer.html", context, status=422 if form.errors else 200)
 
 
-def _kept(request: HttpRequest, file: KeyFile, reason: str) -> HttpResponse:
+def _kept(request: HttpRequest, file: KeyFile, seen: str, reason: str) -> HttpResponse:
     try:
-        services.older_set_keep(file.account, by=by_person(request, reason))
+        services.older_set_keep(file.account, seen=seen, by=by_person(request, reason))
     except services.NothingToSettle:
-        messages.warning(request, "There is nothing to settle any more. Nothing was changed.")
+        messages.warning(
+            request, "What you decided about is settled, or the host has another set now. Nothing was changed."
+        )
     else:
         messages.success(request, f"The database's keys of {file.account.district.name} are on their way to the host.")
     return redirect("propagation")

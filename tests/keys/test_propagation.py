@@ -857,13 +857,18 @@ def test_a_database_from_before_a_rename_does_not_put_a_lost_key_back_under_the_
     assert [mail.to for mail in OutboxMessage.objects.filter(kind="keys-newer-on-host")] == ["olga@vendor.example"]
 
 
+def _keep(account: SftpAccount, *, by: By) -> None:
+    """Whoever decides has looked at what the host has now."""
+    services.older_set_keep(account, seen=(_file(account).found or {}).get("token", ""), by=by)
+
+
 def test_a_rename_after_a_restore_does_not_get_past_the_hold(district: District, account: SftpAccount) -> None:
     newer = _removed_and_put_back(account)
     old = account.username
     _rename(district, "new.k12.oh.us")
     propagation.push_one(account.pk)
     assert (_lets_in(), _on_host(old).read_bytes()) == ({old}, newer)
-    services.older_set_keep(account, by=By(None))
+    _keep(account, by=By(None))
     propagation.push_one(account.pk)
     assert (_file(account).state, _lets_in()) == ("on_host", {"new.k12.oh.us"})
 
@@ -872,14 +877,14 @@ def test_ops_settle_it_with_a_reason_and_the_older_set_is_written(account: SftpA
     _removed_and_put_back(account)
     propagation.run_hourly()
     by = By(StaffFactory(staff_role=Role.OPS), reason="Backup of Monday, agreed with the district.")
-    services.older_set_keep(account, by=by)
+    _keep(account, by=by)
     propagation.push_one(account.pk)
     assert len(fingerprints(_on_host(account.username).read_bytes())) == 2
     file = _file(account)
     assert (file.state, file.found) == ("on_host", None)
     assert KeySet.objects.filter(account=account).first().reason == by.reason
     with pytest.raises(services.NothingToSettle):
-        services.older_set_keep(account, by=by)
+        _keep(account, by=by)
 
 
 def test_a_lost_key_leaves_the_host_while_the_newer_set_is_unsettled(account: SftpAccount) -> None:
@@ -996,7 +1001,7 @@ def test_newer_sets_under_the_name_of_today_and_the_one_before_are_decided_once_
         if (found := _file(account).found) is None:
             break
         decided.append(found["version"])
-        services.older_set_keep(account, by=By(dana, reason="It is the one of today."))
+        _keep(account, by=By(dana, reason="It is the one of today."))
     assert (decided, _file(account).state) == ([9, 8], "on_host")
     assert fingerprints(_on_host(new).read_bytes()) == fingerprints(text("rsa3072").encode("ascii"))
 
@@ -1010,7 +1015,7 @@ def test_whatever_number_a_stamp_has_after_the_decision_keys_are_brought(
     there = _stamped_anew(account, token_make())
     _on_host(account.username).write_bytes(there.replace(b"set 9 ", b"set %d " % version))
     propagation.run_hourly()
-    services.older_set_keep(account, by=By(dana, reason="It is the one of today."))
+    _keep(account, by=By(dana, reason="It is the one of today."))
     for pasted in ("ed25519", "ecdsa256"):
         _save(account, text(pasted))
         propagation.push_one(account.pk)

@@ -280,7 +280,7 @@ def test_an_older_set_is_kept_only_where_there_is_a_newer_one(account: SftpAccou
     ops = StaffFactory(staff_role=Role.OPS)
     before = everything()
     with pytest.raises(services.NothingToSettle):
-        services.older_set_keep(account, by=By(ops, reason="restored"))
+        services.older_set_keep(account, seen="ab" * 8, by=By(ops, reason="restored"))
     assert everything() == before
 
 
@@ -288,7 +288,7 @@ def test_an_older_set_that_is_kept_is_newer_than_what_the_host_has(account: Sftp
     _save(account, text("ed25519"))
     KeyFile.objects.update(found={"version": 9, "token": "ab" * 8, "fingerprints": []}, state="failed")
     ops = StaffFactory(staff_role=Role.OPS)
-    made = services.older_set_keep(account, by=By(ops, "192.0.2.9", "Backup of Friday restored."))
+    made = services.older_set_keep(account, seen="ab" * 8, by=By(ops, "192.0.2.9", "Backup of Friday restored."))
     file = _file(account)
     assert (file.version, file.found, file.forgiven_tokens, file.state) == (10, None, "ab" * 8, "waiting")
     assert (made.version, made.cause, made.actor, made.reason) == (10, "settled", ops, "Backup of Friday restored.")
@@ -297,10 +297,20 @@ def test_an_older_set_that_is_kept_is_newer_than_what_the_host_has(account: Sftp
     assert _file(account).version == 11
 
 
+def test_who_has_seen_another_set_decides_nothing(account: SftpAccount) -> None:
+    """The page was sent twice, and meanwhile another set was found under another name of the account."""
+    KeyFile.objects.update(found={"version": 9, "token": "cd" * 8, "fingerprints": []})
+    by = By(StaffFactory(staff_role=Role.OPS), "192.0.2.9", "Agreed.")
+    before = everything()
+    with pytest.raises(services.NothingToSettle):
+        services.older_set_keep(account, seen="ab" * 8, by=by)
+    assert everything() == before
+
+
 def test_an_older_set_is_kept_only_with_a_reason(account: SftpAccount) -> None:
     KeyFile.objects.update(found={"version": 9, "token": "ab" * 8, "fingerprints": []})
     with pytest.raises(services.ReasonMissing):
-        services.older_set_keep(account, by=By(StaffFactory(staff_role=Role.OPS), "192.0.2.9", " "))
+        services.older_set_keep(account, seen="ab" * 8, by=By(StaffFactory(staff_role=Role.OPS), "192.0.2.9", " "))
     assert _file(account).found
 
 

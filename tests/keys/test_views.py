@@ -561,7 +561,7 @@ def test_the_databases_set_is_kept_with_a_reason_only(ops: Client, account: Sftp
     place = _newer(account, [])
     assert ops.post(place, {"reason": " "}).status_code == 422
     assert KeyFile.objects.get(account=account).found
-    assert ops.post(place, {"reason": "No newer backup."}).url == reverse("propagation")
+    assert ops.post(place, {"reason": "No newer backup.", "seen": "0123456789abcdef"}).url == reverse("propagation")
     file = KeyFile.objects.get(account=account)
     assert (file.found, file.state) == (None, "waiting")
     assert account.key_sets.first().reason == "No newer backup."

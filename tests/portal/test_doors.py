@@ -181,7 +181,12 @@ VENDOR = (
     ),
     Row("propagation", READ, (*NOBODYS, SHUT, SHOWN, SHOWN)),
     Row("propagation_newer", READ, (*NOBODYS, SHUT, SHOWN, SHOWN)),
-    Row("propagation_newer", WRITE, (*NOBODYS, SHUT, DONE, DONE), {"reason": "No newer backup."}),
+    Row(
+        "propagation_newer",
+        WRITE,
+        (*NOBODYS, SHUT, DONE, DONE),
+        {"reason": "No newer backup.", "seen": "0123456789abcdef"},
+    ),
     Row("propagation_state", READ, (*NOBODYS, SHUT, SHOWN, SHOWN)),
     Row("propagation_runs", READ, OPS_READ),
     Row("propagation_run", READ, (*NOBODYS, SHUT, SHOWN, SHOWN)),
