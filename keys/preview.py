@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from accounts.models import RetiredUsername
 from hosts.connect import connected
 from hosts.core import paths
 from hosts.core.errors import HostError, NotSafe, NotThere, Refused, TooLarge
@@ -44,24 +45,52 @@ def previews(host: Host, username: str | None = None) -> Iterator[Preview]:
     every = wanted(files)
     with connected(host) as there:
         while some := list(islice(every, READ_AT_ONCE)):
-            by_path = {paths.key_file(paths.username(one.username)): one for one in some}
-            found = dict(there.read_many(by_path, LARGEST_FILE))
-            yield from (_preview(host, by_path[path], found[path]) for path in by_path)
+            before = _names_before(some)
+            names = {one.account_pk: [one.username, *before.get(one.account_pk, ())] for one in some}
+            by_path = {paths.key_file(paths.username(name)): name for every in names.values() for name in every}
+            found = {by_path[path]: read for path, read in there.read_many(by_path, LARGEST_FILE)}
+            yield from (_preview(host, one, {name: found[name] for name in names[one.account_pk]}) for one in some)
 
 
-def _preview(host: Host, one: Wanted, found: FileRead | HostError) -> Preview:
-    if isinstance(found, HostError) and not isinstance(found, NotThere | TooLarge | Refused | NotSafe):
-        return Preview(one.username, code=found.code, reason=found.message)
-    content = found.content if isinstance(found, FileRead) else b""
-    stamp = stamp_of(content) if content != one.content else None
-    if stamp is not None and is_newer(one.forgiven_tokens, stamp):
-        staying = render(entries_staying(one.account_pk, content), stamp)
-        return Preview(one.username, _diff(host, one, content, staying), NewerOnHost.code, NEWER_THERE)
-    return Preview(one.username, _diff(host, one, content, one.content))
+def _names_before(some: list[Wanted]) -> dict[int, list[str]]:
+    """Of renamed accounts the names that they still have on the host."""
+    rows = RetiredUsername.objects.filter(account__in=[one.account_pk for one in some], cleared=None).order_by("pk")
+    names: dict[int, list[str]] = {}
+    for account_pk, name in rows.values_list("account", "username"):
+        names.setdefault(account_pk, []).append(name)
+    return names
 
 
-def _diff(host: Host, one: Wanted, there: bytes, should: bytes) -> str:
-    names = (f"{host.name}:{one.username}", f"portal:{one.username}")
+def _preview(host: Host, one: Wanted, found: dict[str, FileRead | HostError]) -> Preview:
+    """Of all files the account has there, `found` by name: that of today, and those of names before, which are left
+    with a header alone."""
+    for read in found.values():
+        if isinstance(read, HostError) and not isinstance(read, NotThere | TooLarge | Refused | NotSafe):
+            return Preview(one.username, code=read.code, reason=read.message)
+    there = {name: read.content if isinstance(read, FileRead) else b"" for name, read in found.items()}
+    should = {name: one.content.partition(b"\n")[0] + b"\n" for name in there} | {one.username: one.content}
+    if any(_is_held(one, content, should[name]) for name, content in there.items()):
+        staying = {name: _staying(one, content) for name, content in there.items()}
+        return Preview(one.username, _diffs(host, there, staying), NewerOnHost.code, NEWER_THERE)
+    return Preview(one.username, _diffs(host, there, should))
+
+
+def _is_held(one: Wanted, there: bytes, should: bytes) -> bool:
+    stamp = stamp_of(there) if there != should else None
+    return stamp is not None and is_newer(one.forgiven_tokens, stamp)
+
+
+def _staying(one: Wanted, there: bytes) -> bytes:
+    """What stays while a set waits for a decision."""
+    return render(entries_staying(one.account_pk, there), stamp_of(there)) if there else there
+
+
+def _diffs(host: Host, there: dict[str, bytes], should: dict[str, bytes]) -> str:
+    return "\n".join(filter(None, (_diff(host, name, there[name], should[name]) for name in there)))
+
+
+def _diff(host: Host, name: str, there: bytes, should: bytes) -> str:
+    names = (f"{host.name}:{name}", f"portal:{name}")
     return "\n".join(difflib.unified_diff(_lines(there), _lines(should), *names, lineterm="", n=1))
 
 

@@ -10,8 +10,9 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from accounts.models import SftpAccount
+from accounts.services import district_rename
 from hosts.models import Host
-from keys import services
+from keys import propagation, services
 from keys.models import HostRun, KeyFile, PropagationRun
 from keys.preview import previews
 from keys.sets import By
@@ -85,6 +86,35 @@ def test_a_preview_of_a_set_that_waits_for_a_decision_does_not_show_it_as_overwr
     (preview,) = previews(host)
     assert [line for line in preview.diff.splitlines()[2:] if line[0] in "+-"] == ["-foreign"]
     assert path.read_text() == f"{newer}foreign\n"
+
+
+def _changes(diff: str) -> list[str]:
+    return [line for line in diff.splitlines() if line[0] in "+-" and line[:3] not in ("+++", "---")]
+
+
+def test_a_preview_of_a_renamed_account_shows_what_becomes_of_both_names(account: SftpAccount) -> None:
+    _save(account, "ed25519")
+    call_command("push_keys", stdout=StringIO())
+    old = account.username
+    key = _on_host(old).read_text().splitlines()[1]
+    district_rename(account.district, name="Renamed", domain="new.k12.oh.us", actor=None)
+    (preview,) = previews(account.host)
+    assert preview.username == "new.k12.oh.us"
+    changes = _changes(preview.diff)
+    assert (changes.count(f"-{key}"), changes.count(f"+{key}"), preview.code) == (1, 1, "")
+    assert preview.diff.index("portal:new.k12.oh.us") < preview.diff.index(f"portal:{old}")
+
+
+def test_a_preview_of_a_renamed_account_knows_a_newer_set_under_the_name_before(account: SftpAccount) -> None:
+    _save(account, "ed25519")
+    call_command("push_keys", stdout=StringIO())
+    newer = f"# managed by SFTP Portal | set 9 | {token_make()}\n{text('rsa3072')}\n"
+    _on_host(account.username).write_text(f"{newer}foreign\n")
+    district_rename(account.district, name="Renamed", domain="new.k12.oh.us", actor=None)
+    (preview,) = previews(account.host)
+    assert (preview.code, _changes(preview.diff)) == ("newer-on-host", ["-foreign"])
+    propagation.push_one(account.pk)
+    assert KeyFile.objects.get(account=account).code == "newer-on-host"
 
 
 def test_a_foreign_line_shows_in_the_preview_escaped(account: SftpAccount) -> None:
