@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from ingest.core.delimiters import COMMA, Delimiter
+from ingest.core.delimiters import COMMA, NO_VALUE, Delimiter
 from ingest.core.display import listed, shown_name
 from ingest.core.header import other_delimiter, showable
 from ingest.core.lexical import HEADER_REACH, Rows, read_header
@@ -206,7 +206,7 @@ def _header_reasons(table: Table, sighting: Sighting) -> Iterator[str]:
         yield f"`{name}` cannot be read as text with a header."
     elif not sighting.header:
         yield f"`{name}` is empty."
-    elif not any(column.strip() for column in sighting.header):
+    elif not any(column.strip(NO_VALUE) for column in sighting.header):
         yield f"The first line of `{name}` has no column names in it. Leave it out, so that the names come first."
     elif sentence := other_delimiter(table, sighting.header, sighting.delimiter):
         yield f"The columns of `{name}` {sentence}"

@@ -20,6 +20,8 @@ EVERY = (
     Delimiter("pipe", "|", "an upright bar", "upright bars"),
 )
 TAB = "\t"
+# What a line without a single value is made of, whatever its file is said to use.
+NO_VALUE = " " + "".join(one.mark for one in EVERY)
 
 
 def delimiter_of(word: str) -> Delimiter:

@@ -9,7 +9,7 @@ import csv
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import BinaryIO, NamedTuple
 
@@ -347,7 +347,7 @@ class Rows:
             return Flaw("encoding", what, "Have the file exported as UTF-8.")
         # Where other lines are not UTF-8 either, this letter is one of theirs and not half a letter.
         if not self._has_undecodable and ends_in_a_letter(raw) and self.at_open_end():
-            return CUT_OFF
+            return CUT_IN_A_LETTER
         self._has_undecodable = True
         what = f"Byte {error.start + 1} of this line (0x{raw[error.start]:02X}) is not UTF-8."
         return Flaw("encoding", what, SAVE_AS)
@@ -359,6 +359,8 @@ CUT_OFF = Flaw(
     "The file ends in the middle of this row.",
     "Was the export or the upload cut off? Send the whole file again.",
 )
+# Or a whole file of another encoding, of which this is the only such letter.
+CUT_IN_A_LETTER = replace(CUT_OFF, hint=f"{CUT_OFF.hint} If it is whole, it is not UTF-8. {SAVE_AS}")
 UNCLOSED = Flaw(
     "quote-unclosed",
     "A quote is opened in this row and never closed.",

@@ -172,6 +172,14 @@ def test_a_file_cut_off_inside_a_letter_is_called_cut_off(reader, letter, column
 
 
 @pytest.mark.parametrize("reader", READERS)
+def test_a_file_that_may_be_whole_in_windows_1252_is_told_so_where_its_end_looks_like_half_a_letter(reader):
+    content = good().removesuffix(b"\r\n") + b"Andr\xe9"
+    (told,) = check(STUDENTS, sources({FILE: content}), READERS[reader], lambda rows: None).findings
+    assert (told.code, told.line) == ("cut-off", 21)
+    assert "Windows-1252" in told.hint
+
+
+@pytest.mark.parametrize("reader", READERS)
 def test_a_file_cut_off_inside_a_letter_of_its_header_is_called_cut_off(reader):
     assert read_by(reader, "Student Id,Last Name,Größe".encode()[:-2]) == [("cut-off", 1, "", "error")]
 

@@ -102,10 +102,11 @@ def test_a_file_of_a_later_version_is_a_reason():
             "The first line of `students.csv` has no column names in it. Leave it out, so that the names come first.",
         ),
         (b'"", ,""\r\n' + students()["students.csv"], "The first line of `students.csv` has no column names in it."),
+        (b";;;;\t\r\n" + students()["students.csv"], "The first line of `students.csv` has no column names in it."),
         (b"\x89PNG\r\n\x1a\n\0\0", "cannot be read as text"),
         (students()["students.csv"].replace(b",", b";"), "separated by semicolons"),
     ],
-    ids=["empty", "blank lines", "commas above", "quotes and blanks above", "binary", "semicolons"],
+    ids=["empty", "blank lines", "commas above", "quotes and blanks above", "semicolons above", "binary", "semicolons"],
 )
 def test_a_file_that_cannot_be_read_says_why(content, reason):
     assert reason in reasons({"students.csv": content})["samegoal-students-2"]
