@@ -348,6 +348,8 @@ def test_connect_says_why_a_try_was_refused_and_turns_green_by_itself(
         timeout=SOON
     )
     expect(page.get_by_text("The key it offered is not one of yours here.")).to_be_visible()
+    page.get_by_text("Is this key yours?").click()
+    expect(page.get_by_text(" ".join(_public(strangers).split()[:2]))).to_be_visible()
     page.get_by_text("What to send to whoever runs that program").click()
     expect(page.get_by_text(f"sign-in as {domain} at ")).to_be_visible()
     axe(page)

@@ -14,6 +14,7 @@ from hosts.models import Host, SignIn
 from keys.models import KeyFile
 from keys.services import keys_save
 from keys.sets import By
+from tests.factories import MembershipFactory
 
 from .samples import text, words
 
@@ -103,6 +104,24 @@ def test_a_refused_try_is_told_first_with_its_reason_and_a_line_for_the_vendor(
     ):
         assert fact in line
     assert shown.count("A good sign-in") == 1
+
+
+def test_an_unknown_key_can_be_looked_at_by_who_may_save_it(page: Client, account: SftpAccount) -> None:
+    line = " ".join(text("ed25519").split()[:2])
+    _tried(account, "unknown-key", fingerprint="SHA256:theirs", offered=["SHA256:theirs"], offered_keys=[line])
+    shown = _get(page, account)
+    assert "Is this key yours?" in shown
+    assert line in shown
+    page.force_login(MembershipFactory(district=account.district, role="district viewer").user)
+    assert "Is this key yours?" not in _get(page, account)
+
+
+def test_a_key_that_is_known_is_not_asked_about(page: Client, account: SftpAccount) -> None:
+    _save(account)
+    known = account.keys.get()
+    told = {"fingerprint": known.fingerprint, "offered": [known.fingerprint], "offered_keys": [known.line()]}
+    _tried(account, "unknown-key", **told)
+    assert "Is this key yours?" not in _get(page, account)
 
 
 def test_what_a_client_says_of_itself_is_shown_as_text(page: Client, account: SftpAccount) -> None:
