@@ -109,11 +109,15 @@ def test_e1_of_half_a_file_without_a_directory_nothing_is_applied(
 ) -> None:
     slug, door = sender
     sending = slowly(door, f"put {_large(tmp_path)} /upload/students_auto.csv")
-    wait_for("some of it has arrived", lambda: "students_auto.csv" in sftp(door, "ls -1 /upload").output, 20)
-    time.sleep(3)
-    assert epoch_in(portal, slug, "students_auto.csv", ("arriving",))["look_code"] in ("being_written", "unsettled")
-    sending.kill()
-    sending.wait(10)
+    try:
+        wait_for("some of it has arrived", lambda: "students_auto.csv" in sftp(door, "ls -1 /upload").output, 20)
+        time.sleep(3)
+        # Between two looks nothing is known of it.
+        told = lambda: epoch_in(portal, slug, "students_auto.csv", ("arriving",))["look_code"]  # noqa: E731
+        assert wait_for("a look says how far it is", told, 20) in ("being_written", "unsettled")
+    finally:
+        sending.kill()
+        sending.wait(10)
     epoch_in(portal, slug, "students_auto.csv", ("failed",))
     assert portal.inside("nights", slug=slug)[-1]["touched"] == 0
 
