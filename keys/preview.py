@@ -42,12 +42,12 @@ def previews(host: Host, username: str | None = None) -> Iterator[Preview]:
     files = KeyFile.objects.filter(account__host=host)
     if username is not None:
         files = files.filter(account__username=username)
-    every = wanted(files)
+    accounts = wanted(files)
     with connected(host) as there:
-        while some := list(islice(every, READ_AT_ONCE)):
+        while some := list(islice(accounts, READ_AT_ONCE)):
             before = _names_before(some)
             names = {one.account_pk: [one.username, *before.get(one.account_pk, ())] for one in some}
-            by_path = {paths.key_file(paths.username(name)): name for every in names.values() for name in every}
+            by_path = {paths.key_file(paths.username(name)): name for own in names.values() for name in own}
             found = {by_path[path]: read for path, read in there.read_many(by_path, LARGEST_FILE)}
             yield from (_preview(host, one, {name: found[name] for name in names[one.account_pk]}) for one in some)
 
