@@ -81,11 +81,12 @@ def temporary_for(name: bytes) -> bytes:
     return TEMPORARY_PREFIX + hashlib.sha256(name).hexdigest()[:16].encode("ascii") + b"-"
 
 
-def begun(entries: Iterable[Entry], names: Iterable[str]) -> list[str]:
-    """The temporary files among `entries` that are to become files of these names."""
-    starts = tuple(temporary_for(name_bytes(name)).decode("ascii") for name in names)
+def begun(entries: Iterable[Entry], names: Iterable[str]) -> dict[str, str]:
+    """The temporary files among `entries` that are to become files of these names, each with the name it would get."""
+    meant = {temporary_for(name_bytes(name)).decode("ascii"): name for name in names}
     temporaries = [entry.name for entry in entries if entry.kind is EntryKind.FILE and is_temporary(entry.name)]
-    return [name for name in temporaries if name.startswith(starts)]
+    length = len(temporary_for(b""))
+    return {name: meant[name[:length]] for name in temporaries if name[:length] in meant}
 
 
 class HostFiles(Protocol):
@@ -152,9 +153,12 @@ class HostFiles(Protocol):
     def open_writes(self, account: Username) -> tuple[str, ...]:
         """The account's files open for writing now: display forms of paths below its upload directory."""
 
-    def call_off(self, directory: HostPath, names: Collection[str]) -> None:
+    def call_off(self, directory: HostPath, names: Collection[str]) -> dict[str, HostError]:
         """Removes what others have begun to put there under these names: a rename of theirs that comes late, because
-        the host stood still, finds no file. Whatever they had finished before stands."""
+        the host stood still, finds no file. Whatever they had finished before stands.
+
+        Returns the names for which that could not be done, and why; they keep none of the others back.
+        """
 
     def sweep(self, path: HostPath, older_than: timedelta) -> int:
         """Remove temporary files that `write` left in a directory when it was killed; returns how many.

@@ -342,11 +342,17 @@ class LocalFiles:
             return ()
         return tuple(content.decode("utf-8").split("\n")[:-1])
 
-    def call_off(self, directory: HostPath, names: Collection[str]) -> None:
+    def call_off(self, directory: HostPath, names: Collection[str]) -> dict[str, HostError]:
+        stay: dict[str, HostError] = {}
         with contextlib.suppress(NotThere), self._directory(directory) as here:
-            for name in begun(self.listing(directory), names):
-                with contextlib.suppress(FileNotFoundError):
+            for name, meant in begun(self.listing(directory), names).items():
+                try:
                     os.unlink(name_bytes(name), dir_fd=here)
+                except FileNotFoundError:
+                    pass  # it is a file by now, or gone
+                except OSError as error:
+                    stay[meant] = translate(error, directory.name)
+        return stay
 
     def sweep(self, path: HostPath, older_than: timedelta) -> int:
         removed = 0

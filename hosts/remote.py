@@ -309,11 +309,16 @@ class RemoteFiles:
             here = HostPath(path.parts[:depth])
             self._do(steps.make_directory(self._raw(here), here.name, self._directory_mode))
 
-    def call_off(self, directory: HostPath, names: Collection[str]) -> None:
-        with contextlib.suppress(NotThere):
-            place = self._raw(directory) + b"/"
-            files = [place + name_bytes(name) for name in begun(self.listing(directory), names)]
-            self._all((file, steps.remove_file(file, directory.name)) for file in files)
+    def call_off(self, directory: HostPath, names: Collection[str]) -> dict[str, HostError]:
+        try:
+            there = begun(self.listing(directory), names)
+        except NotThere:
+            return {}
+        place = self._raw(directory) + b"/"
+        outcomes = self._pipeline.run(
+            (meant, steps.remove_file(place + name_bytes(name), directory.name)) for name, meant in there.items()
+        )
+        return {meant: outcome for meant, outcome in outcomes if isinstance(outcome, HostError)}
 
     def sweep(self, path: HostPath, older_than: timedelta) -> int:
         """As the interface says; the age is by the host's own clock, which may be minutes away from ours."""

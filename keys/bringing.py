@@ -278,15 +278,18 @@ def _call_off(work: _Work) -> None:
     late = [one for one in work.todo.values() if one.file_pk in work.late]
     if not late:
         return
-    names = {one.username for one in late}
+    whose = {one.username: one.account_pk for one in late}
     renamed = RetiredUsername.objects.filter(account__in=[one.account_pk for one in late], cleared=None)
+    # An account may have taken the name that another of these gave up.
+    names = [*whose.items(), *renamed.values_list("username", "account")]
     try:
-        work.files.call_off(paths.keys_directory(), names.union(renamed.values_list("username", flat=True)))
+        stay = work.files.call_off(paths.keys_directory(), {name for name, _ in names})
     except HostError as error:
-        for one in late:
-            _fail(work, one.account_pk, error.code, error.message)
-    else:
-        work.late.clear()
+        stay = dict.fromkeys(whose, error)
+    failed = {account_pk: stay[name] for name, account_pk in names if name in stay}
+    work.late.difference_update(one.file_pk for one in late if one.account_pk not in failed)
+    for account_pk, why in failed.items():
+        _fail(work, account_pk, why.code, why.message)
 
 
 def _let_go(work: _Work) -> None:

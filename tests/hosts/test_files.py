@@ -1,6 +1,7 @@
 """What every implementation of `HostFiles` promises: one suite, run against each of them."""
 
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -15,7 +16,7 @@ import pytest
 
 from hosts import steps
 from hosts.core import sftp
-from hosts.core.errors import AlreadyThere, HostDown, HostFault, NotEmpty, NotSafe, NotThere, TooLarge
+from hosts.core.errors import AlreadyThere, HostDown, HostFault, NotEmpty, NotSafe, NotThere, Refused, TooLarge
 from hosts.core.paths import HostPath, username
 from hosts.files import TEMPORARY_PREFIX, Entry, EntryKind, FileRead, HostFiles, left_behind, temporary_for
 from hosts.local import LocalFiles
@@ -401,6 +402,31 @@ def test_what_others_have_begun_for_some_files_is_called_off_and_nothing_else(su
         subject.files.call_off(AT, {"a", "c"})
         assert {entry.name for entry in subject.files.listing(AT)} == {name.decode() for name in places[2:]}
     subject.files.call_off(AT.child("missing"), {"a"})
+
+
+def test_what_cannot_be_called_off_is_told_and_keeps_nothing_else_back(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stays, goes = (subject.here / (temporary_for(name).decode() + "1-1") for name in (b"a", b"b"))
+    for path in (stays, goes):
+        path.write_bytes(b"x")
+    unlink, remove_file = os.unlink, steps.remove_file
+
+    def unlinked(name: bytes, **named: int) -> None:
+        if name == stays.name.encode():
+            raise PermissionError(errno.EPERM, "it stays")
+        unlink(name, **named)
+
+    def removed(path: bytes, name: str) -> steps.Steps[bool]:
+        if path.endswith(stays.name.encode()):
+            raise Refused.at(name)
+        return (yield from remove_file(path, name))
+
+    monkeypatch.setattr(os, "unlink", unlinked)
+    monkeypatch.setattr(steps, "remove_file", removed)
+    stay = subject.files.call_off(AT, {"a", "b"})
+    assert {name: type(error) for name, error in stay.items()} == {"a": Refused}
+    assert [stays.exists(), goes.exists()] == [True, False]
 
 
 @pytest.mark.parametrize("called_off", ["file", "other"])

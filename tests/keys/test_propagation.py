@@ -1,5 +1,6 @@
 """Bringing key files to their host: written, read back, tried again, and never the older set over the newer."""
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -638,6 +639,33 @@ def test_what_cannot_be_called_off_is_not_called_done(account: SftpAccount, monk
 
 def _refused(*args: object) -> None:
     raise Refused.at("keys")
+
+
+def test_one_account_that_cannot_be_called_off_fails_alone(
+    account: SftpAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside = DistrictFactory(domain="beside.k12.oh.us").sftp_account
+    for one, key in ((account, "ed25519"), (beside, "rsa3072")):
+        _save(one, text(key))
+        _broken_off(monkeypatch, one)
+        HostRow.objects.update(tries=0, next_try=None, reason="")
+    stays = temporary_for(account.username.encode()) + b"the first session"
+    unlink = os.unlink
+
+    def unlinked(name: bytes, **named: int) -> None:
+        if name == stays:
+            raise PermissionError(errno.EPERM, "it stays")
+        unlink(name, **named)
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(os, "unlink", unlinked)
+        propagation.run_hourly()
+    assert [(_file(one).state, _file(one).code) for one in (account, beside)] == [
+        ("failed", "refused"),
+        ("on_host", ""),
+    ]
+    propagation.run_hourly()
+    assert _file(account).state == "on_host"
 
 
 def test_what_is_saved_while_a_run_walks_waits_for_its_own_push(
