@@ -141,6 +141,8 @@ class KeySet(models.Model):
     token = models.CharField(max_length=32, default=token_make, editable=False)
     at = models.DateTimeField(default=timezone.now)
     cause = models.CharField(max_length=12, choices=Cause)
+    # The district was suspended or closed: with this set no key lets anybody in, whichever keys it has.
+    is_shut = models.BooleanField(default=False)
     actor = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     address = models.CharField(max_length=60, blank=True)
     reason = models.CharField(max_length=400, blank=True)

@@ -9,7 +9,8 @@ from typing import Any
 
 from celery.schedules import ParseException
 from django.conf import settings
-from django.db.models import Exists, Min, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
@@ -141,8 +142,10 @@ def is_shut_off(account: SftpAccount) -> bool:
     """Whether its district is suspended or closed, and the host has heard of it: no key of it is there any more."""
     if account.district.state == District.State.ACTIVE:
         return False
-    newest = account.key_sets.filter(cause=KeySet.Cause.ACCOUNT).first()
-    return newest is not None and newest.on_host is not None
+    # Any since then will do: what came after it, another name perhaps, has not given the host a key.
+    last_open = account.key_sets.filter(is_shut=False).order_by().values("account").annotate(last=Max("version"))
+    since = account.key_sets.filter(is_shut=True, on_host__isnull=False)
+    return since.filter(version__gt=Coalesce(Subquery(last_open.values("last")), 0)).exists()
 
 
 def changes_of(account: SftpAccount) -> QuerySet[KeySet]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.utils import timezone
 
 from accounts import audit, notices
-from accounts.models import SftpAccount, User
+from accounts.models import District, SftpAccount, User
 
 from .core.publickey import PublicKey
 from .models import AccountKey, KeyFile, KeySet
@@ -86,6 +86,7 @@ def _noted(file: KeyFile, cause: KeySet.Cause, by: By, change: Change) -> KeySet
         account=account,
         version=file.version,
         cause=cause,
+        is_shut=account.district.state != District.State.ACTIVE,
         actor=by.actor,
         address=by.address,
         reason=by.reason.strip()[:400],

@@ -1,14 +1,16 @@
 """What a card says of a key."""
 
 from datetime import date, timedelta
+from importlib import import_module
 
 import pytest
+from django.apps import apps
 from django.utils import timezone
 
 from accounts.models import District, SftpAccount
-from accounts.services import district_state_set
+from accounts.services import district_rename, district_state_set
 from hosts.models import Host, SignIn
-from keys.models import AccountKey, KeyFile, SharedKeyRequest
+from keys.models import AccountKey, KeyFile, KeySet, SharedKeyRequest
 from keys.selectors import is_shut_off, next_hourly_run
 from keys.services import key_replace, keys_save, shared_key_decide, today_in
 from keys.sets import By
@@ -131,13 +133,6 @@ def test_of_two_in_its_place_only_the_one_that_has_signed_in_is_told_to_have(
     assert (len(_card(account, 1).notes), _card(account, 2).notes) == (1, ())
 
 
-def test_a_key_of_a_suspended_district_is_not_on_the_host(account: SftpAccount, key: AccountKey) -> None:
-    _on_host(account)
-    District.objects.update(state="suspended")
-    account = SftpAccount.objects.get(pk=account.pk)
-    assert _stops(_card(account))[1] == "not on the host: the district is suspended"
-
-
 def _host_down(account: SftpAccount) -> None:
     KeyFile.objects.filter(account=account).update(state="failed", next_try=timezone.now(), reason="It is away.")
 
@@ -170,6 +165,31 @@ def test_a_suspended_districts_key_may_work_until_its_host_has_heard_of_it(
     assert _stops(_card(account))[1] == "may still work: not taken off the host yet, we try again"
     _on_host(account)
     assert _stops(_card(account))[1] == "not on the host: the district is suspended"
+
+
+def test_a_name_given_to_a_suspended_district_brings_no_key_back(account: SftpAccount, key: AccountKey) -> None:
+    account = _state_set(account, "suspended")
+    _on_host(account)
+    district_rename(account.district, name="x", domain="other.k12.oh.us", actor=None)
+    _host_down(account)
+    assert _stops(_card(account))[1] == "not on the host: the district is suspended"
+    # Nor does it take one off that came back before.
+    account = _state_set(account, "active")
+    _on_host(account)
+    account = _state_set(account, "suspended")
+    district_rename(account.district, name="x", domain="another.k12.oh.us", actor=None)
+    _host_down(account)
+    assert _stops(_card(account))[1] == "may still work: not taken off the host yet, we try again"
+
+
+def test_what_was_on_the_host_before_sets_told_of_it_is_still_known(account: SftpAccount, key: AccountKey) -> None:
+    account = _state_set(account, "suspended")
+    _on_host(account)
+    keys_save(account, text("rsa3072"), seen_version=3, by=By(None), confirmed=account.username)
+    KeySet.objects.update(is_shut=False)
+    import_module("keys.migrations.0009_shut_sets").note_shut(apps, None)
+    assert list(account.key_sets.order_by("version").values_list("is_shut", flat=True)) == [False, False, True, True]
+    assert is_shut_off(account)
 
 
 def test_a_key_disabled_in_a_suspended_district_left_the_host_with_the_others(
