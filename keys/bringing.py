@@ -7,15 +7,16 @@ import hashlib
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
+from types import MappingProxyType
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from accounts.core.roles import Role
@@ -151,6 +152,15 @@ class Leave:
 
 
 @dataclass(slots=True)
+class TakenOut:
+    """What `take_out` came to: accounts it ended, files that are still to be brought, and what was met in those."""
+
+    ended: list[Push] = field(default_factory=list)
+    left: list[int] = field(default_factory=list)
+    seen: dict[int, Push] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class _Work:
     """One chunk on its way: what is wanted, what has become of it so far."""
 
@@ -163,6 +173,8 @@ class _Work:
     run: PropagationRun | None
     # Files to be put there anew whatever is in them.
     anew: set[int]
+    # What was met by who took out of these files what had to go.
+    seen: Mapping[int, Push]
     todo: dict[int, Wanted] = field(default_factory=dict)
     there: dict[int, FileRead] = field(default_factory=dict)
     # Accounts with a file, or something else in its place, that nobody can read.
@@ -170,12 +182,14 @@ class _Work:
     # Accounts that nobody can sign in to, whatever is in their file.
     shut: dict[int, HostError] = field(default_factory=dict)
     pushes: dict[int, Push] = field(default_factory=dict)
+    ended: set[int] = field(default_factory=set)
     # Files that another session, or this one, may still put in place although nobody waits for it any more.
     late: set[int] = field(default_factory=set)
 
     def end(self, account_pk: int, push: Push) -> None:
         self.pushes[account_pk] = push
-        self.todo.pop(account_pk, None)
+        if one := self.todo.pop(account_pk, None):
+            self.ended.add(one.file_pk)
 
 
 def bring(
@@ -189,27 +203,64 @@ def bring(
     run: PropagationRun | None = None,
     leave: Leave,
     anew: Collection[int] = (),
+    seen: Mapping[int, Push] = MappingProxyType({}),
 ) -> Iterator[Push]:
     """Brings these key files to their host, a chunk at a time. Files that another worker holds are passed over.
 
     `needs_home`: they are the second of those that `by_haste` tells apart. One that does not stand as `place` says is
-    replaced even if its content is right; so are those in `anew`, which did not when they were looked at.
+    replaced even if its content is right; so are those in `anew`, which did not when they were looked at. `seen`: what
+    `take_out` met in them.
     """
     pks = list(file_pks)
     for start in range(0, len(pks), CHUNK):
         token = secrets.token_hex(16)
-        work = _Work(host, files, place, roster, needs_home, token, run, set(anew))
-        yield from _chunk(work, pks[start : start + CHUNK], leave)
+        work = _Work(host, files, place, roster, needs_home, token, run, set(anew), seen)
+        yield from _chunk(work, pks[start : start + CHUNK], leave, _do)
+
+
+def take_out(
+    host: Host,
+    files: HostFiles,
+    place: KeyPlace,
+    roster: Roster,
+    file_pks: Iterable[int],
+    *,
+    leave: Leave,
+    anew: Collection[int] = (),
+) -> TakenOut:
+    """Before the second of those that `by_haste` tells apart wait for a helper: keys that are to go from their files,
+    go. What else becomes of the files is left to `bring`; nothing is noted of them but what failed or must wait."""
+    pks = list(file_pks)
+    found = TakenOut()
+    for start in range(0, len(pks), CHUNK):
+        some = pks[start : start + CHUNK]
+        # Whoever was never there has nothing to lose.
+        may_lose = KeyFile.objects.filter(Q(host_version__gt=0) | Q(account__in=_renamed()), pk__in=some)
+        known = list(may_lose.values_list("pk", flat=True))
+        work = _Work(host, files, place, roster, False, secrets.token_hex(16), None, set(anew), {})
+        if known:
+            _chunk(work, known, leave, _take_out_early)
+        found.left += [pk for pk in some if pk not in work.ended]
+        for account_pk, push in work.pushes.items():
+            if account_pk in work.todo:
+                found.seen[account_pk] = push
+            else:
+                found.ended.append(push)
+    return found
+
+
+def _renamed() -> QuerySet[RetiredUsername, int]:
+    """The accounts that their host may still know by a name they had before."""
+    return RetiredUsername.objects.filter(cleared=None).values_list("account", flat=True)
 
 
 def by_haste(file_pks: Iterable[int]) -> tuple[list[int], list[int]]:
     """Files of accounts that have a home on their host under the name of today, or need none, and the others, for
     which a helper there may have to be waited for."""
     pks = list(file_pks)
-    renamed = RetiredUsername.objects.filter(cleared=None).values("account")
     homeless = Q(has_home=False, account__host__kind=Host.Kind.OPENSSH)
     homeless &= ~Q(account__district__state=District.State.CLOSED)
-    without = KeyFile.objects.filter(homeless | Q(account__in=renamed))
+    without = KeyFile.objects.filter(homeless | Q(account__in=_renamed()))
     # Asked for by number, a thousand at a time: SQLite takes so many and no more.
     slow: set[int] = set()
     for start in range(0, len(pks), CHUNK):
@@ -217,7 +268,7 @@ def by_haste(file_pks: Iterable[int]) -> tuple[list[int], list[int]]:
     return [pk for pk in pks if pk not in slow], [pk for pk in pks if pk in slow]
 
 
-def _chunk(work: _Work, pks: list[int], leave: Leave) -> list[Push]:
+def _chunk(work: _Work, pks: list[int], leave: Leave, do: Callable[[_Work, Leave], None]) -> list[Push]:
     until = timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
     # The host is compared here: asked for both at once, SQLite tries each number against every account of the host.
     hosts = KeyFile.objects.filter(pk__in=pks).values_list("pk", "account__host_id")
@@ -233,7 +284,7 @@ def _chunk(work: _Work, pks: list[int], leave: Leave) -> list[Push]:
     with lease_kept(held, work.token), _broken_off_told(work, here):
         work.todo = {one.account_pk: one for one in wanted(held)}
         try:
-            _do(work, leave)
+            do(work, leave)
         except Exception as error:  # the log has it; whoever asked goes on with the others
             logger.exception("The key files of %s accounts could not be brought.", len(work.todo))
             told = Unexpected.of(error)
@@ -267,6 +318,45 @@ def _do(work: _Work, leave: Leave) -> None:
     _let_go(work)
     written = _write(work)
     _note(work, written)
+
+
+def _take_out_early(work: _Work, leave: Leave) -> None:
+    _call_off(work)
+    _take_out_of_retired(work, leave)
+    _read(work)
+    _judge(work, leave)
+    _let_go(work)
+    losing = {pk for pk, push in work.pushes.items() if pk in work.todo and (push.removed or push.drifted)}
+    later = {pk: work.todo.pop(pk) for pk in work.todo.keys() - losing}
+    _doubt(work, [work.todo[pk].file_pk for pk in _write(work)])
+    work.todo |= later
+
+
+def _take_out_of_retired(work: _Work, leave: Leave) -> None:
+    """What is to go from a file under a name that an account had before goes; what stays works on until the host has
+    the account under its new name."""
+    for retired in RetiredUsername.objects.filter(account__in=list(work.todo), cleared=None):
+        one = work.todo.get(retired.account_id)
+        if one is not None and one.username != retired.username:
+            with _failing_alone(work, one.account_pk):
+                _take_out_asked(work, paths.key_file(paths.username(retired.username)), one, leave)
+
+
+def _take_out_asked(work: _Work, path: paths.HostPath, one: Wanted, leave: Leave) -> None:
+    there = _content(work.files, path)
+    stamp = authorized_keys.stamp_of(there)
+    if stamp is not None and is_newer(one.forgiven_tokens, stamp):
+        return  # people decide: `_clear_retired_names`
+    found = difference(there, one.content, one.known, asked_since([one]).get(one.account_pk, Asked()))
+    if len(found.unasked) > leave.unasked or not (found.removed or found.foreign):
+        return
+    if found.foreign:
+        rows = found_rows(work.host, one.account_pk, path.name, found.foreign)
+        FoundLineRow.objects.bulk_create(rows, ignore_conflicts=True)
+        _tell_found(work.host, one.account_pk, found.foreign)
+    staying = {entry.key.fingerprint for entry in authorized_keys.entries_in(authorized_keys.read(there))}
+    entries = authorized_keys.entries_in(authorized_keys.read(one.content))
+    _written(work.files, path, authorized_keys.render((e for e in entries if e.key.fingerprint in staying), stamp))
 
 
 def _call_off(work: _Work) -> None:
@@ -592,12 +682,15 @@ def _note(work: _Work, right: dict[int, FileRead]) -> None:
         for pk, why in work.shut.items():
             if pk in work.todo:
                 _fail(work, pk, why.code, why.message)
-    # We hung, and another wrote before us: ours may be the older set, so the file is brought once more.
-    lost = KeyFile.objects.filter(pk__in=[one.file_pk for one in written]).exclude(lease_token=work.token)
-    lost.update(state=KeyFile.State.WAITING)
+    _doubt(work, [one.file_pk for one in written])
     for pk in work.todo:
         plain = Outcome.UNCHANGED if right[pk] is work.there.get(pk) else Outcome.WRITTEN
-        work.pushes[pk] = work.pushes.get(pk) or Push(pk, plain)
+        work.pushes[pk] = work.pushes.get(pk) or work.seen.get(pk) or Push(pk, plain)
+
+
+def _doubt(work: _Work, written: Collection[int]) -> None:
+    """We hung, and another wrote before us: ours may be the older set, so the file is brought once more."""
+    KeyFile.objects.filter(pk__in=written).exclude(lease_token=work.token).update(state=KeyFile.State.WAITING)
 
 
 def note_read(

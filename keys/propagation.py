@@ -47,6 +47,7 @@ from .bringing import (
     found_rows,
     got_through,
     note_read,
+    take_out,
     tally,
 )
 from .core.authorized_keys import Stamp, stamp_of
@@ -190,9 +191,12 @@ def _pushes(host: Host, file_pks: list[int], *, at_once: bool = False, asks: boo
             leave = _leave_between_runs(host, files, file_pks)
             settled, others = by_haste(file_pks)
             pushes += bring(host, files, place, roster, settled, needs_home=False, leave=leave)
+            early = take_out(host, files, place, roster, others, leave=leave)
+            pushes += early.ended
 
             def helped() -> None:
-                pushes.extend(bring(host, files, place, roster, others, needs_home=True, leave=leave))
+                bringing = partial(bring, host, files, place, roster, leave=leave, seen=early.seen)
+                pushes.extend(bringing(early.left, needs_home=True))
                 # Those who left are known by their absence.
                 roster.settle(may_drop=leave.unasked > 0)
 
@@ -445,13 +449,14 @@ class _Part:
         may_go_on = self._may_go_on(plan)
         leave = Leave(ANY if may_go_on else 0)
         settled, others = by_haste(plan.to_bring)
-        for pks, needs_home in ((settled, False), (others, True)):
+        early = take_out(self._host, files, plan.place, roster, others, leave=leave, anew=plan.anew)
+        self._note_pushes(early.ended)
+        for pks, needs_home in ((settled, False), (early.left, True)):
             bringing = partial(bring, self._host, files, plan.place, roster, needs_home=needs_home, anew=plan.anew)
             for start in range(0, len(pks), LOOKED_AT_ONCE):
                 some = pks[start : start + LOOKED_AT_ONCE]
-                pushes = list(bringing(some, run=self._run, leave=leave))
-                self._count(tally(pushes) + Counter(unchanged=len(some) - len(pushes)))
-                _note_failures(self._run, pushes)
+                pushes = list(bringing(some, run=self._run, leave=leave, seen=early.seen))
+                self._note_pushes(pushes, unchanged=len(some) - len(pushes))
         if may_go_on:
             self._strangers_remove(files, plan)
         self._sweep(files, plan)
@@ -463,6 +468,10 @@ class _Part:
         if not self._part.failed:
             retry_now(self._host)
         self._end(HostRun.State.DONE if may_go_on else HostRun.State.STOPPED)
+
+    def _note_pushes(self, pushes: list[Push], *, unchanged: int = 0) -> None:
+        self._count(tally(pushes) + Counter(unchanged=unchanged))
+        _note_failures(self._run, pushes)
 
     def _note_odd(self, plan: _Plan) -> None:
         """Tells ops, in the run's row, of what lies among the key files and is none of the portal's."""

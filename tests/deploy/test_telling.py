@@ -207,6 +207,70 @@ def test_a_key_goes_before_a_silent_helper_is_waited_for(
     assert (_file(other).state, _file(other).code) == ("failed", "helper-silent")
 
 
+@pytest.mark.parametrize("by", ["save", "run", "save-while-another-waits"])
+def test_a_key_goes_before_the_helper_of_a_host_that_moved_is_waited_for(
+    by: str, machine: Journaled, account: SftpAccount, pair: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At another address nobody has a home before the machine there says so; but that machine has the file."""
+    _save(account, pair / "first", pair / "second")
+    host = Host.objects.get(pk=account.host_id)
+    services.host_move(host, host.address, host.port, host.username, by=By(None))
+    opened: list[bool] = []
+
+    def silent(files: HostFiles, *_: object) -> helper.AccountsMade:
+        opened.append(_opens(machine, account, pair / "first"))
+        raise helper.HelperSilent("The helper does not answer.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(helper, "accounts", silent)
+        patched.setattr(helper, "accounts_same", lambda question: False)
+        version = KeyFile.objects.get(account=account).version
+        services.keys_save(account, public_line(pair / "second"), seen_version=version, by=By(None))
+        if by == "run":
+            part = _run()
+            assert (part.failed, part.drifted) == (1, 0)
+        elif by == "save":
+            propagation.push_one(account.pk)
+        else:
+            assert propagation._helped.work(host.pk, lambda: propagation.push_one(account.pk))
+    assert opened == ([] if by.endswith("waits") else [False])
+    assert not _opens(machine, account, pair / "first")
+    assert _opens(machine, account, pair / "second")
+    assert _file(account).state == ("waiting" if by.endswith("waits") else "failed")
+    part = _run()
+    assert (part.failed, part.drifted, _file(account).state) == (0, 0, "on_host")
+
+
+def test_a_key_of_a_renamed_account_goes_before_a_silent_helper_is_waited_for(
+    machine: Journaled, account: SftpAccount, pair: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _save(account, pair / "first", pair / "second")
+    before = account.username
+    opened: list[bool] = []
+
+    def silent(files: HostFiles, *_: object) -> int:
+        raise helper.HelperSilent("It is silent.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(helper, "rename", silent)
+        district_services.district_rename(account.district, name="Renamed", domain=next(_domains), actor=None)
+        account = SftpAccount.objects.get(pk=account.pk)
+        version = KeyFile.objects.get(account=account).version
+        confirmed = {"confirmed": account.username}
+        services.keys_save(account, public_line(pair / "second"), seen_version=version, by=By(None), **confirmed)
+
+        def another_waits() -> None:
+            propagation.push_one(account.pk)
+            old = SftpAccount(username=before)
+            opened.extend(_opens(machine, old, pair / name) for name in ("first", "second"))
+
+        assert propagation._helped.work(account.host_id, another_waits)
+    assert opened == [False, True]
+    assert _run().failed == 0
+    assert not _opens(machine, account, pair / "first")
+    assert _opens(machine, account, pair / "second")
+
+
 @pytest.mark.parametrize("silent", [True, False], ids=["silent", "refused"])
 def test_a_list_that_a_host_would_not_have_is_not_sent_again_with_each_save(
     silent: bool,
