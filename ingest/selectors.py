@@ -115,6 +115,11 @@ def page(rows: QuerySet[Any], number: str | None) -> Page[Any]:
     return Paginator(rows, PER_PAGE).get_page(number)
 
 
+def loaded_lately() -> int:
+    """How many nights were loaded in the last 24 hours, over all districts."""
+    return Epoch.objects.filter(state=Epoch.State.LOADED, finished__gt=timezone.now() - timedelta(days=1)).count()
+
+
 def state_counts() -> dict[str, int]:
     """How many epochs are in each state, over all districts."""
     return dict(Epoch.objects.values_list("state").annotate(Count("pk")).order_by())

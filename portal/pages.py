@@ -23,7 +23,7 @@ from keys.views.technical_settings import verdict_too_long
 TOO_MUCH = (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent)
 # The left rail of staff: label, address, icon, the tool that must be readable.
 STAFF_RAIL = (
-    ("Ingest history", "ingest_history", "inbox-arrow-down", Tool.INGEST_HISTORY),
+    ("This morning", "board", "sun", Tool.INGEST_HISTORY),
     ("Keys", "staff_keys", "key", Tool.KEYS),
     ("Propagation", "propagation", "arrow-path", Tool.PROPAGATION),
     ("Hosts", "hosts", "server-stack", Tool.PROPAGATION),
@@ -31,6 +31,8 @@ STAFF_RAIL = (
     ("Outbox", "outbox", "envelope", Tool.OUTBOX),
     ("Audit log", "audit_log", "clipboard-document-list", Tool.AUDIT_LOG),
 )
+# Pages that lie below another one in the address, and stand in the rail for all of it.
+_ABOVE = {"board": "ingest_history"}
 DISTRICT_RAIL = (
     ("Home", "district_home", "home"),
     ("Uploads", "uploads", "inbox-arrow-down"),
@@ -87,7 +89,7 @@ def _rail(request: HttpRequest, person: User, here: District | None) -> list[Rai
             for label, view, icon in DISTRICT_RAIL
         ]
     entries += [
-        RailEntry(label, reverse(view), icon, name == view or path.startswith(reverse(view)))
+        RailEntry(label, reverse(view), icon, name == view or path.startswith(reverse(_ABOVE.get(view, view))))
         for label, view, icon, tool in STAFF_RAIL
         if person.has_tool(tool)
     ]

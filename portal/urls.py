@@ -5,7 +5,7 @@ from django.urls import include, path
 from accounts.views import districts, invitations
 from accounts.views import records as written
 from ingest.trials import views as trials
-from ingest.views import blackouts, guard, holds, records, undo, uploads
+from ingest.views import blackouts, board, guard, holds, records, undo, uploads
 
 from . import health, pages
 
@@ -41,6 +41,7 @@ urlpatterns = [
     path("districts/<slug:slug>/uploads/release/", holds.district_release, name="district_release"),
     # The vendor's pages
     path("staff/ingest/", uploads.history, name="ingest_history"),
+    path("staff/ingest/board/", board.board, name="board"),
     path("staff/ingest/blackouts/", blackouts.blackouts, name="blackouts"),
     path("staff/ingest/blackouts/add/", blackouts.blackouts_add, name="blackouts_add"),
     path("staff/ingest/blackouts/<int:pk>/end/", blackouts.blackouts_end, name="blackouts_end"),

@@ -357,3 +357,16 @@ document.addEventListener("htmx:afterSettle", () => {
   if (sentence && sentence !== lastSaid) say(sentence);
   lastSaid = sentence;
 });
+
+// --- The board of the morning: j and k go from one to the next, only while the focus is in the list ------------
+
+document.querySelector("[data-board]")?.addEventListener("keydown", (event) => {
+  const step = { j: 1, k: -1 }[event.key];
+  if (!step || event.ctrlKey || event.metaKey || event.altKey) return;
+  const links = [...event.currentTarget.querySelectorAll("a")];
+  const next = links[links.indexOf(document.activeElement) + step];
+  if (next) {
+    event.preventDefault();
+    next.focus();
+  }
+});

@@ -14,7 +14,7 @@ from .test_key_life import axe, is_within_narrow_screens
 from .uploads import epoch_in, ready_district, students, upload
 
 DANA, SAM = "dana@hazel.example", "sam@hazel.example"
-FIRST, HELD, BEHIND = "20261101-020000", "20261102-020000", "20261103-020000"
+FIRST, HELD, BEHIND, STRANGE = (f"2026110{day}-020000" for day in (1, 2, 3, 4))
 SOON = 40_000
 
 
@@ -64,6 +64,7 @@ def test_every_page_of_a_hold_passes_axe_and_fits_a_telephone(
     staffs = [
         *own,
         "/staff/ingest/",
+        "/staff/ingest/board/",
         f"/districts/{slug}/uploads/{numbers[FIRST]}/undo/",
         f"/staff/districts/of/{slug}/limits/",
         f"/staff/districts/of/{slug}/records/",
@@ -74,6 +75,27 @@ def test_every_page_of_a_hold_passes_axe_and_fits_a_telephone(
             page.goto(f"{portal.url}{place}")
             page.wait_for_load_state("domcontentloaded")
             fine(page)
+
+
+def test_the_board_of_the_morning_is_walked_by_keyboard(
+    pages: tuple[Page, Page], portal: Portal, district: tuple[str, Door], tmp_path: Path
+) -> None:
+    upload(district[1], tmp_path / STRANGE, STRANGE, {"strange.csv": b"a,b\n1,2\n"})
+    epoch_in(portal, district[0], STRANGE, ("waiting_staff",))
+    sam = pages[0]
+    sam.goto(portal.url)
+    expect(sam.get_by_role("heading", name="This morning")).to_be_visible()
+    links = sam.locator("[data-board] a")
+    expect(links).to_have_count(2)
+    # Outside of the list its letters mean nothing.
+    sam.keyboard.press("j")
+    expect(links.first).not_to_be_focused()
+    links.first.focus()
+    for key, place in (("j", 1), ("j", 1), ("k", 0), ("k", 0)):
+        sam.keyboard.press(key)
+        expect(links.nth(place)).to_be_focused()
+    sam.keyboard.press("Enter")
+    expect(sam.get_by_role("button", name="Decide", exact=True)).to_be_visible()
 
 
 def test_a_hold_is_asked_about_answered_and_approved_and_the_next_night_goes_on(

@@ -138,6 +138,7 @@ OPS_READ = (*NOBODYS, SHUT, SHOWN, SHOWN)
 OFFERED = fingerprint(OFFERED_KEY)
 VENDOR = (
     Row("ingest_history", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
+    Row("board", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
     Row("blackouts", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
     Row(
         "blackouts_add",

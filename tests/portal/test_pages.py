@@ -17,7 +17,7 @@ from accounts.audit import record
 from accounts.models import User
 from accounts.notices import message_queue
 from hosts.models import Host, SignIn
-from ingest.models import Epoch
+from ingest.models import Epoch, GuardState, MissingNight
 from keys.models import (
     AccountKey,
     FoundLine,
@@ -155,6 +155,17 @@ def _more_epochs() -> None:
             FileFactory(epoch=EpochFactory(district=district, state=state))
 
 
+def _more_matters() -> None:
+    for state in STATES:
+        for _ in range(2):
+            FileFactory(epoch=EpochFactory(state=state, finished=timezone.now(), look_code="stalled"))
+    for _ in range(2):
+        MissingNight.objects.create(
+            district=DistrictFactory(), day="2026-11-20", audience="staff", message="It is missing."
+        )
+        GuardState.objects.create(district=DistrictFactory(), stopped="It was undone.", stopped_at=timezone.now())
+
+
 def _more_epochs_of_one() -> None:
     district = User.objects.get(email="dana@smithville.example").memberships.get().district
     for state in STATES:
@@ -241,6 +252,7 @@ BUDGET = {
     "connect_state": (ADMINISTRATOR, _more_sign_ins),
     "staff_keys": (SYSTEM, _more_keys),
     "ingest_history": (SYSTEM, _more_epochs),
+    "board": (SYSTEM, _more_matters),
     "uploads": (ADMINISTRATOR, _more_epochs_of_one),
     "uploads_rows": (ADMINISTRATOR, _more_epochs_of_one),
     "district_home": (ADMINISTRATOR, _more_epochs_of_one),
@@ -272,6 +284,7 @@ def test_a_list_costs_the_same_however_long_it_is(db: None, name: str) -> None:
         FileFactory(epoch=EpochFactory(district=district, state=state))
     epoch = EpochFactory(district=district, state="failed", name="20260101-000000")
     run = PropagationRun.objects.create(cause="hourly", state="done")
+    _more_matters()
     _more_findings()
     _more_hosts()
     _more_sign_ins()
@@ -320,7 +333,7 @@ def test_an_odd_page_of_uploads_is_the_nearest(scene: Scene, page: str) -> None:
 
 @pytest.mark.parametrize(
     ("person", "place"),
-    [(SUPPORT, "ingest_history"), (OPS, "propagation"), (SYSTEM, "ingest_history")],
+    [(SUPPORT, "board"), (OPS, "propagation"), (SYSTEM, "board")],
 )
 def test_home_is_the_page_of_a_persons_first_question(scene: Scene, person: str, place: str) -> None:
     assert scene.client(person).get(reverse("home")).url == reverse(place)
