@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Case, F, Max, Q, When
+from django.db.models import Max
 
 from accounts import audit
 from accounts.models import District, SftpAccount
@@ -13,9 +13,9 @@ from . import telling
 from .allowances import calendar_of, now_in, zone_of
 from .core.arrival import Expected, Overdue, last_due, overdue, usual_time
 from .models import Epoch, ExpectedArrival, MissingNight
+from .nights import came_of
 
 LOOKED_AT = 14
-STRANGER = "stranger"
 
 
 def missing_tell() -> int:
@@ -45,11 +45,7 @@ def _is_looked_at(account: SftpAccount) -> bool:
 
 def _last_come(district: District) -> datetime | None:
     """When its last epoch came, whatever became of it: complete if looks have found it so, else as first seen."""
-    never_taken = Q(queued=None) & (Q(look_code=STRANGER) | Q(state=Epoch.State.GONE))
-    rows = Epoch.objects.filter(district=district).exclude(never_taken)
-    by_hand = Q(queued=None) | Q(format_by__isnull=False)
-    came = Case(When(by_hand, then=F("first_seen")), default=F("queued"))
-    return rows.aggregate(last=Max(came))["last"]
+    return came_of(district).aggregate(last=Max("came"))["last"]
 
 
 def usual_time_of(district: District) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 
 from ingest.core.schoolyear import Calendar
@@ -54,7 +54,7 @@ def overdue(expected: Expected, last: datetime | None, now: datetime, calendar: 
     the district's zone. `calendar`: that of the day on which it was due.
     """
     due = last_due(expected, now)
-    if last is None or due is None or calendar.blackout is not None or last > due - _early(due):
+    if last is None or due is None or calendar.blackout is not None or last > begins(expected, due.date(), due.tzinfo):
         return ()
     late = now - due
     waits = {Audience.DISTRICT: expected.district_after, Audience.STAFF: expected.staff_after}
@@ -62,6 +62,12 @@ def overdue(expected: Expected, last: datetime | None, now: datetime, calendar: 
         f"No epoch has come that was expected by {due:%H:%M} on {due:%-d %B}. The last one came {last:%-d %B, %H:%M}."
     )
     return tuple(Overdue(due.date(), audience, message) for audience, wait in waits.items() if late >= wait)
+
+
+def begins(expected: Expected, day: date, zone: tzinfo | None) -> datetime:
+    """From when on what comes is the night of this day."""
+    due = datetime.combine(day, expected.by, zone)
+    return due - _early(due)
 
 
 def _early(due: datetime) -> timedelta:
