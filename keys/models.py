@@ -1,6 +1,6 @@
 """Public keys as values, the file that must stand on the host, who changed it, and what each propagation run did."""
 
-from datetime import date
+from datetime import date, timedelta
 
 from django.db import models
 from django.utils import timezone
@@ -70,6 +70,12 @@ class AccountKey(models.Model):
     def line(self) -> str:
         """The line as it was when the key was taken, without restrictions; also for a key no longer valid."""
         return f"{self.algorithm} {self.blob} {self.comment}".rstrip()
+
+    @property
+    def last_day(self) -> date | None:
+        """The day after which it cannot sign in any more, as it stands now: its own end, or that of what was found."""
+        found = self.disable_on - timedelta(days=1) if self.disable_on else None
+        return min((day for day in (self.expires_on, found) if day), default=None)
 
     def is_usable(self, today: date) -> bool:
         """Whether it can sign in on that day (the district's), as far as we know."""

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from ipaddress import ip_network
 from typing import Any
 
@@ -19,6 +19,7 @@ from hosts.models import DamagedHome, SignIn
 
 from .core.authorized_keys import Stamp
 from .core.errors import KeyProblem
+from .core.life import SOON
 from .core.publickey import PublicKey
 from .core.restrictions import Network
 from .models import AccountKey, KeyFile, KeySet, LostKey, PropagationRun, SharedKeyRequest
@@ -66,6 +67,24 @@ class SignInState:
 def keys_of(account: SftpAccount) -> QuerySet[AccountKey]:
     """The account's keys in the order of its box."""
     return account.keys.select_related("added_by").order_by("position")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An account's keys in numbers: all, those that can sign in, those of them that soon cannot, and the first end."""
+
+    count: int
+    usable: int
+    ending: int
+    first_end: date | None
+
+
+def standing_of(account: SftpAccount, today: date) -> Standing:
+    """How an account's keys stand on a day of its district's."""
+    keys = list(account.keys.all())
+    usable = [key for key in keys if key.is_usable(today)]
+    ends = sorted(end for key in usable if (end := key.last_day) and end <= today + SOON)
+    return Standing(len(keys), len(usable), len(ends), ends[0] if ends else None)
 
 
 def box_text(account: SftpAccount) -> str:

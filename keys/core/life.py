@@ -9,6 +9,8 @@ from keys.core.errors import Problem
 
 # Days before the last day on which people are reminded, the nearest first.
 REMINDERS = (0, 7, 30)
+# From how long before its end a key is shown in amber.
+SOON = timedelta(days=REMINDERS[-1])
 AT_ONCE = 0
 # Somebody else can sign in with these today, so two weeks are too long; but a job stopped in the same hour stops a
 # district's uploads unseen. Three days always hold a working day, whichever night the key is found in.

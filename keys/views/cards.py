@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from django.utils import timezone
 from django.utils.text import Truncator
@@ -11,13 +11,11 @@ from accounts.models import District, SftpAccount
 
 from .. import selectors
 from ..core.errors import Problem
+from ..core.life import SOON
 from ..core.policy import Policy, advise
 from ..models import AccountKey, KeyFile
 from ..selectors import KeyCard
 from ..services import today_in
-
-# From how long before its end a key is shown in amber.
-SOON = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
