@@ -16,9 +16,14 @@ from accounts.models import District, User
 from accounts.unread import read_to_the_end
 from ingest import selectors as ingest
 from ingest import wording
+from ingest.allowances import now_in
+from ingest.models import Epoch
+from ingest.nights import last_nights, nights_loaded
 from keys import selectors as keys
 from keys.models import KeyFile
 from keys.views.technical_settings import verdict_too_long
+
+from .core.onboarding import SETTLED, Facts, is_settled, steps_of
 
 TOO_MUCH = (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent)
 # The left rail of staff: label, address, icon, the tool that must be readable.
@@ -130,20 +135,35 @@ def home(request: HttpRequest) -> HttpResponse:
 def district_home(request: HttpRequest, slug: str) -> HttpResponse:
     """Is everything all right? Keys, last night's epoch, what to do next."""
     district = district_for(request.user, slug, Tool.UPLOADS)
-    account = district.sftp_account
-    last = ingest.last_of(district)
+    account, file = district.sftp_account, KeyFile.objects.get(account=district.sftp_account)
+    last, nights = ingest.last_of(district), last_nights(district)
+    standing, sign_ins = keys.standing_of(account, now_in(district).date()), keys.sign_in_state(account)
+    facts = Facts(
+        has_keys=bool(standing.count),
+        is_on_host=file.state == KeyFile.State.ON_HOST,
+        has_signed_in=sign_ins.first is not None,
+        has_uploaded=last is not None,
+        is_with_us=last is not None and not (last.state == Epoch.State.ARRIVING or last.state in Epoch.ENDED),
+        nights=nights_loaded(district, SETTLED),
+    )
+    steps = steps_of(facts)
     context = {
         "district": district,
         "account": account,
-        "file": KeyFile.objects.get(account=account),
-        "key_count": account.keys.count(),
-        "sign_ins": keys.sign_in_state(account),
+        "file": file,
+        "standing": standing,
+        "key_count": standing.count,
+        "sign_ins": sign_ins,
         "live_by": keys.next_hourly_run(),
         "is_shut_off": keys.is_shut_off(account),
         "last": last,
         "held": ingest.held_of(district),
         "stopped": ingest.stopped_since(district),
         "last_sentence": wording.sentence(last) if last else "",
+        "nights": nights,
+        "steps": () if is_settled(steps) or district.state != District.State.ACTIVE else steps,
+        "nights_loaded": facts.nights,
+        "settled": SETTLED,
         "recent": [(epoch, wording.sentence(epoch)) for epoch in ingest.epochs_of(district)[:7]],
     }
     return render(request, "portal/district_home.html", context)
