@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -129,6 +130,13 @@ def home(request: HttpRequest) -> HttpResponse:
     if len(mine) == 1:
         return redirect("district_home", slug=mine[0].slug)
     return render(request, "portal/home.html", {"districts": mine})
+
+
+@login_not_required
+@require_safe
+def help_sftp(request: HttpRequest) -> HttpResponse:
+    """What an SFTP account is and how to use it, for everybody: whoever makes the key may have no sign-in here."""
+    return render(request, "portal/help_sftp.html", {"processed_days": settings.PROCESSED_DAYS})
 
 
 @require_safe

@@ -13,6 +13,7 @@ handler400 = "portal.pages.not_understood"
 LIMITS = "staff/districts/of/<slug:slug>/limits/"
 urlpatterns = [
     path("", pages.home, name="home"),
+    path("help/sftp/", pages.help_sftp, name="help_sftp"),
     path("healthz", health.healthz, name="healthz"),
     path("account/", include("allauth.urls")),
     path("invitations/<str:token>/", invitations.invitation, name="invitation"),

@@ -256,6 +256,7 @@ EVERYBODYS = ("home", "account_email", "account_change_password", "account_reaut
 # What somebody who is not signed in gets; every other address sends them to the sign-in page.
 OPEN = {
     "healthz": 200,
+    "help_sftp": 200,
     "invitation": 410,
     "account_login": 200,
     "account_logout": 302,

@@ -102,12 +102,35 @@ def test_a_page_for_each_who_may_see_it_is_whole(scene: Scene, row: Row) -> None
             assert not re.search(r"\{[{%#]", html)
 
 
-SIGNED_OUT = ("account_login", "account_reset_password", "account_reset_password_done", "account_signup")
+SIGNED_OUT = ("help_sftp", "account_login", "account_reset_password", "account_reset_password_done", "account_signup")
 
 
 @pytest.mark.parametrize("name", SIGNED_OUT)
 def test_a_page_for_everybody_is_whole(db: None, name: str) -> None:
     assert _inline(Client().get(reverse(name)).content.decode()) == []
+
+
+def test_help_asks_the_database_nothing_and_leads_from_the_sign_in_page(db: None) -> None:
+    assert reverse("help_sftp") in Client().get(reverse("account_login")).content.decode()
+    with CaptureQueriesContext(connection) as queries:
+        html = Client().get(reverse("help_sftp")).content.decode()
+    assert len(queries) == 0
+    anchors = set(re.findall(r'href="#([a-z-]+)"', html))
+    assert anchors - {"content"} <= set(re.findall(r'id="([a-z-]+)"', html))
+
+
+def test_help_names_the_halves_of_a_pair_the_right_way_round(db: None) -> None:
+    html = Client().get(reverse("help_sftp")).content.decode()
+    for private, public in (("id_rsa", "id_rsa.pub"), ("id_ed25519", "id_ed25519.pub")):
+        row = (
+            rf"Private[^>]*>\s*<code>{private}</code>\s*</td>\s*<td[^>]*Public[^>]*>\s*<code>{re.escape(public)}</code>"
+        )
+        assert re.search(row, html)
+
+
+@pytest.mark.parametrize("person", PEOPLE)
+def test_help_is_there_for_whoever_is_signed_in_too(scene: Scene, person: str) -> None:
+    assert scene.client(person).get(reverse("help_sftp")).status_code == SHOWN
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 500])
