@@ -42,6 +42,7 @@ _ABOVE = {"board": "ingest_history"}
 DISTRICT_RAIL = (
     ("Home", "district_home", "home"),
     ("Uploads", "uploads", "inbox-arrow-down"),
+    ("Downloads", "downloads", "arrow-down-tray"),
     ("Technical Settings", "technical_settings", "key"),
     ("Connect", "connect", "link"),
 )

@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from accounts.views import districts, invitations
+from accounts.views import districts, downloads, invitations
 from accounts.views import records as written
 from ingest.trials import views as trials
 from ingest.views import blackouts, board, guard, holds, records, undo, uploads
@@ -40,6 +40,8 @@ urlpatterns = [
     path("districts/<slug:slug>/uploads/<int:pk>/answer/", holds.epoch_answer, name="epoch_answer"),
     path("districts/<slug:slug>/uploads/<int:pk>/undo/", undo.epoch_undo, name="epoch_undo"),
     path("districts/<slug:slug>/uploads/release/", holds.district_release, name="district_release"),
+    path("districts/<slug:slug>/downloads/", downloads.downloads, name="downloads"),
+    path("districts/<slug:slug>/downloads/<slug:number>/fetch/", downloads.download_fetch, name="download_fetch"),
     # The vendor's pages
     path("staff/ingest/", uploads.history, name="ingest_history"),
     path("staff/ingest/board/", board.board, name="board"),

@@ -14,6 +14,7 @@ class Tool(StrEnum):
     UPLOADS = "uploads"
     FILE_SETTINGS = "file settings"
     TRIALS = "check before sending"
+    DOWNLOADS = "downloads"
     INGEST_HISTORY = "ingest history"
     KEYS = "keys"
     PROPAGATION = "propagation"
@@ -51,16 +52,20 @@ RIGHTS: Mapping[Role, Mapping[Tool, str]] = {
         Tool.UPLOADS: "RA",
         Tool.FILE_SETTINGS: "RW",
         Tool.TRIALS: "RAD",
+        # Writing is fetching a file in the browser, which is written down.
+        Tool.DOWNLOADS: "RW",
     },
     Role.DISTRICT_VIEWER: {
         Tool.TECHNICAL_SETTINGS: "R",
         Tool.UPLOADS: "R",
         Tool.FILE_SETTINGS: "R",
         Tool.TRIALS: "R",
+        Tool.DOWNLOADS: "R",
     },
     Role.SUPPORT: {
         Tool.TECHNICAL_SETTINGS: "RAD",
         Tool.UPLOADS: "RW",
+        Tool.DOWNLOADS: "R",
         Tool.FILE_SETTINGS: "RW",
         Tool.INGEST_HISTORY: "RW",
         Tool.KEYS: "RW",
@@ -69,6 +74,7 @@ RIGHTS: Mapping[Role, Mapping[Tool, str]] = {
     Role.OPS: {
         Tool.TECHNICAL_SETTINGS: "RAD",
         Tool.UPLOADS: "R",
+        Tool.DOWNLOADS: "R",
         Tool.FILE_SETTINGS: "R",
         Tool.INGEST_HISTORY: "R",
         Tool.KEYS: "R",
@@ -78,6 +84,7 @@ RIGHTS: Mapping[Role, Mapping[Tool, str]] = {
     Role.SYSTEM_ADMINISTRATOR: {
         Tool.TECHNICAL_SETTINGS: "RAD",
         Tool.UPLOADS: "RW",
+        Tool.DOWNLOADS: "R",
         Tool.FILE_SETTINGS: "RW",
         Tool.INGEST_HISTORY: "RW",
         Tool.KEYS: "RW",

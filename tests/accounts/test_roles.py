@@ -4,7 +4,7 @@ import pytest
 
 from accounts.core.roles import DISTRICT_ROLES, RIGHTS, STAFF_ROLES, Right, Role, Tool, may
 
-DISTRICTS = (Tool.TECHNICAL_SETTINGS, Tool.UPLOADS, Tool.FILE_SETTINGS, Tool.TRIALS)
+DISTRICTS = (Tool.TECHNICAL_SETTINGS, Tool.UPLOADS, Tool.FILE_SETTINGS, Tool.TRIALS, Tool.DOWNLOADS)
 
 
 def test_every_role_stands_in_the_table() -> None:
@@ -25,6 +25,12 @@ def test_only_a_district_administrator_may_name_and_restrict_keys(role: Role) ->
 def test_keys_are_added_and_removed_by_administrators_and_staff_only(role: Role) -> None:
     told = {may(role, Tool.TECHNICAL_SETTINGS, right) for right in (Right.ADD, Right.DELETE)}
     assert told == {role is not Role.DISTRICT_VIEWER}
+
+
+@pytest.mark.parametrize("role", Role)
+def test_downloads_are_fetched_by_administrators_of_the_district_only(role: Role) -> None:
+    rights = {right for right in Right if may(role, Tool.DOWNLOADS, right)}
+    assert rights == ({Right.READ, Right.WRITE} if role is Role.DISTRICT_ADMINISTRATOR else {Right.READ})
 
 
 def test_a_district_administrator_may_change_keys() -> None:

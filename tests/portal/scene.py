@@ -4,14 +4,17 @@ import gzip
 from base64 import b64encode
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.test import Client
 from django.utils import timezone
 
 from accounts import services
 from accounts.core.roles import Role
+from accounts.downloads import number_of
 from accounts.models import District, OutboxMessage, SftpAccount, User
 from accounts.notices import message_queue
-from hosts.connect import fingerprint
+from hosts.connect import files_for, fingerprint
+from hosts.core.paths import downloads
 from hosts.models import Host
 from ingest.models import BlackoutDays, Dataset, Epoch, FindingList, Judgement, LimitRaise, Record, Trial
 from keys.core.parse import parse_paste
@@ -100,6 +103,8 @@ class Scene:
         }
         if name == "host" or (name.startswith("host_") and name not in own):
             return {"pk": self.new_host.pk}
+        if name == "download_fetch":
+            return {"slug": slug, "number": _lying(self.districts[state].sftp_account)}
         if name.startswith("trial"):
             return {"slug": slug, "pk": self.trials[state].pk}
         if name.startswith("found_"):
@@ -152,6 +157,15 @@ def make_scene() -> Scene:
         run,
         OutboxMessage.objects.get(kind="test"),
     )
+
+
+def _lying(account: SftpAccount) -> str:
+    """The number of a file in the account's /downloads/, put there for the test that runs: each has its own host."""
+    settings.SFTP_ROOT.mkdir(parents=True, exist_ok=True)
+    place, files = downloads(account.username).child("backups"), files_for(account.host)
+    files.make_directory(place)
+    files.write(place.child("data.dump"), b"a backup")
+    return number_of(account, ("backups", "data.dump"))
 
 
 def row_add(account: SftpAccount, name: str) -> AccountKey:

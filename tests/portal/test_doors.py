@@ -34,6 +34,8 @@ class Row:
     data: Data = field(default_factory=dict)
     # A page or an answer that is there only for those who may change something.
     for_change: bool = False
+    # What it shows is written down: that it was asked for changes something.
+    is_noted: bool = False
     # Who may ask gets an answer, but there is nothing to be done in the scene.
     is_refused: bool = False
 
@@ -125,6 +127,8 @@ DISTRICT = (
     Row("trial_state", READ, OWN_PEOPLE),
     Row("trial_findings", READ, OWN_PEOPLE),
     Row("trial_forget", WRITE, (DONE, SHUT, NONE, SHUT, SHUT, SHUT)),
+    Row("downloads", READ, ALL_READ),
+    Row("download_fetch", WRITE, (SHOWN, SHUT, NONE, SHUT, SHUT, SHUT), for_change=True, is_noted=True),
     Row("file_settings", READ, ALL_READ),
     Row("file_settings", WRITE, (DONE, SHUT, NONE, DONE, SHUT, DONE), {"windows_1252": "on", "delimiter": "tab"}),
 )
@@ -315,7 +319,8 @@ def test_whoever_is_not_signed_in_writes_nothing(scene: Scene, row: Row) -> None
 def test_each_person_gets_what_the_table_says(scene: Scene, row: Row, person: str, answer: int) -> None:
     before = everything()
     assert _ask(scene.client(person), row, scene.kwargs(row.name)) == answer
-    assert (everything() != before) == (answer == DONE and not row.is_refused)
+    is_written = (answer == DONE and not row.is_refused) or (answer == SHOWN and row.is_noted)
+    assert (everything() != before) == is_written
 
 
 @pytest.mark.parametrize(("row", "person", "answer"), _cases(DISTRICT))
@@ -411,7 +416,9 @@ def test_a_line_found_in_another_districts_file_is_not_found_under_mine(scene: S
 def test_a_stranger_cannot_tell_a_district_from_none(scene: Scene, row: Row) -> None:
     client = scene.client(STRANGER)
     theirs = getattr(client, row.method)(address(row.name, scene.kwargs(row.name)), row.data)
-    nobodys = getattr(client, row.method)(address(row.name, {"slug": "no-such-district", "pk": 1}), row.data)
+    nobodys = getattr(client, row.method)(
+        address(row.name, {"slug": "no-such-district", "pk": 1, "number": "0"}), row.data
+    )
     assert (theirs.status_code, nobodys.status_code) == (NONE, NONE)
     assert TOKEN.sub(b"", theirs.content) == TOKEN.sub(b"", nobodys.content)
 

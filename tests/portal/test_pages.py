@@ -16,6 +16,8 @@ from django.utils import timezone
 from accounts.audit import record
 from accounts.models import User
 from accounts.notices import message_queue
+from hosts.connect import files_for
+from hosts.core.paths import downloads
 from hosts.models import Host, SignIn
 from ingest.models import Epoch, GuardState, MissingNight
 from keys.models import (
@@ -268,7 +270,18 @@ def _more_sign_ins() -> None:
             )
 
 
+def _more_downloads() -> None:
+    district = User.objects.get(email="dana@smithville.example").memberships.get().district
+    settings.SFTP_ROOT.mkdir(parents=True, exist_ok=True)
+    files, root = files_for(district.sftp_account.host), downloads(district.sftp_account.username)
+    for number in range(5):
+        place = root.child("docviewer").child(f"2026110{number}-000000")
+        files.make_directory(place)
+        files.write(place.child("documents.csv"), b"x")
+
+
 BUDGET = {
+    "downloads": (ADMINISTRATOR, _more_downloads),
     "technical_settings": (ADMINISTRATOR, _more_keys),
     "technical_settings_state": (ADMINISTRATOR, _more_keys),
     "connect": (ADMINISTRATOR, _more_sign_ins),
