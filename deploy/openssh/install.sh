@@ -152,7 +152,8 @@ make_directories() {
     directory /srv/sftp-portal/requests 700 sftp-portal:sftp-portal
     directory /srv/sftp-portal/answers 750 root:sftp-portal
     directory /srv/sftp-portal/log 750 root:sftp-portal
-    directory /var/lib/sftp-portal 755 root:root
+    # Nobody else may open it: whoever holds a lock on it keeps the helper from starting.
+    directory /var/lib/sftp-portal 711 root:root
     directory /var/lib/sftp-portal/offers 700 sftp-portal-keys:sftp-portal-keys
     directory /var/lib/extrausers 755 root:root
     directory /etc/sftp-portal 755 root:root

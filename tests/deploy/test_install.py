@@ -406,6 +406,13 @@ def test_the_helper_is_roots_alone_to_change(openssh_host: OpensshHost) -> None:
         assert int(mode, 8) & 0o022 == 0
 
 
+def test_nobody_else_can_take_the_helpers_lock(openssh_host: OpensshHost) -> None:
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    taken = openssh_host.machine.run(*nobody, "flock", "--nonblock", "/var/lib/sftp-portal", "echo", "taken")
+    assert taken.code != 0
+    assert "Permission denied" in taken.output
+
+
 def test_quotas_are_set_by_number_and_only_where_some_are_wanted(openssh_host: OpensshHost) -> None:
     assert quota_lines([66002, 66001], Quota(mebibytes=2, files=10)) == (
         "66001 2048 2048 10 10\n66002 2048 2048 10 10\n"
