@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.clients import Door, Ran, program, rclone
+from tests.hosts.clients import Door, Ran, program, rclone, sftp
 from tests.hosts.serving import Serving, public_line
 from tests.parallel import TOLD
 
@@ -615,3 +615,30 @@ def test_a_session_starts_where_the_three_places_are_seen(
     side: Side = request.getfixturevalue(host)
     ran = asked(side.door(OURS, keys / "ours"), lambda raw: (raw.normalize("."), raw.listdir("upload") and "")[0])
     assert ran == Ran(0, "/")
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_no_host_makes_copies_by_itself(host: str, keys: Path, request: pytest.FixtureRequest) -> None:
+    side: Side = request.getfixturevalue(host)
+    side.lay(OURS, "/upload/once.csv", CONTENT)
+    ran = sftp(side.door(OURS, keys / "ours"), "cp /upload/once.csv /upload/twice.csv")
+    assert (ran.code, "copy-data" in ran.output) == (1, True), ran.output
+    assert not (side.home(OURS) / "upload/twice.csv").exists()
+    side.sweep(OURS, "once.csv")
+
+
+@pytest.mark.parametrize(("host", "code"), [("embedded", 0), ("openssh", 1)])
+def test_only_sshd_keeps_modes_so_a_read_only_file_is_sent_once(
+    host: str, code: int, keys: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Where the hosts differ: sshd cannot be told to leave modes alone (README.md)."""
+    side: Side = request.getfixturevalue(host)
+    door, half, whole = side.door(OURS, keys / "ours"), tmp_path / "half.csv", tmp_path / "whole.csv"
+    for here, content in ((half, CONTENT[:1000]), (whole, CONTENT)):
+        here.write_bytes(content)
+        here.chmod(0o444)
+    worked(sftp(door, f"put {half} /upload/read-only.csv"))
+    again = [sftp(door, f"{word} {whole} /upload/read-only.csv") for word in ("reput", "put")]
+    assert [ran.code for ran in again] == [code, code], again
+    worked(sftp(door, "rm /upload/read-only.csv", f"put {whole} /upload/read-only.csv"))
+    side.sweep(OURS, "read-only.csv")
