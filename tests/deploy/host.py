@@ -291,6 +291,13 @@ class OpensshHost:
                 os.kill(pid, number)
         self.helper.wait(PATIENCE)
 
+    def may_drop_all(self) -> None:
+        """Lets lists drop as many accounts as they like: each test's portal knows only its own."""
+        toml = self.machine.root / "etc/sftp-portal/helper.toml"
+        toml.write_text(toml.read_text().replace("drop_share = 0.05", "drop_share = 1.0"))
+        self.helper_stop()
+        self.helper_start()
+
     def helper_pids(self) -> list[int]:
         """The helper itself, below the program that entered the namespaces for it."""
         return below(self.helper)

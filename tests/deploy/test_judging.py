@@ -23,7 +23,7 @@ from portal_host.userfiles import Userfiles, foreign_lines, rendered
 from hosts.core.errors import NotThere
 from hosts.core.paths import username
 
-LIMITS = Limits(uid_first=66000, uid_last=66999, drop_share=0.05, drop_least=2)
+LIMITS = Limits(uid_first=66000, uid_last=66999, drop_share=0.05, drop_least=0, allowed=2)
 SYSTEM = Taken(frozenset({"root", "backup", "sftp-portal", "sudo"}), frozenset({0, 34, 66500}))
 REGISTRY = {
     "a.example": Registered(66001),
@@ -61,7 +61,7 @@ ROWS = [
     Row("the same again", BOTH),
     Row("a new one", [*BOTH, wish("c.example", 66004)], made=["c.example"]),
     Row("one dropped", BOTH[:1], removed=["b.example"]),
-    Row("nothing at all, as few as may be dropped", [], removed=["a.example", "b.example"]),
+    Row("nothing at all, as many as root has allowed", [], removed=["a.example", "b.example"]),
     Row("a former one comes back", [*BOTH, wish("former.example", 66003)], made=["former.example"]),
     Row("a former one with a new number", [*BOTH, wish("former.example", 66009)], refused=["uid-changed"]),
     Row("a former one's number", [*BOTH, wish("c.example", 66003)], refused=["uid-of-another"]),
@@ -210,6 +210,13 @@ def test_what_is_no_list_is_refused_whole(entries: object) -> None:
         (100, 6, 6, True),
         (100, 7, 6, False),
         (100, 100, 0, False),
+        # Of a few, half at most; the last one may go.
+        (4, 2, 0, True),
+        (3, 1, 0, True),
+        (3, 2, 0, False),
+        (2, 2, 0, False),
+        (2, 2, 2, True),
+        (1, 1, 0, True),
     ],
 )
 def test_a_list_that_drops_too_many_is_refused_whole(active: int, dropped: int, allowed: int, passes: bool) -> None:

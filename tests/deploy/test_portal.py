@@ -33,6 +33,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journaled]:
         running(tmp_path_factory.mktemp("portal-host")) as host,
         journaled(host, tmp_path_factory.mktemp("portal-journal")) as one,
     ):
+        host.may_drop_all()
         one.ship()
         yield one
 

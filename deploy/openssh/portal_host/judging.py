@@ -77,8 +77,10 @@ class Limits:
     allowed: int = 0
 
     def drops(self, active: int) -> int:
-        """How many of that many accounts one list may drop."""
-        return max(self.drop_least, int(active * self.drop_share), self.allowed)
+        """How many of that many accounts one list may drop: never more than half of them without being allowed to,
+        or a host of few would lose all by an empty list."""
+        least = min(self.drop_least, max(1, active // 2))
+        return max(least, int(active * self.drop_share), self.allowed)
 
 
 @dataclass(frozen=True, slots=True)

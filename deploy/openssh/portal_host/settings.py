@@ -27,7 +27,8 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`drop_share` and `drop_least`: a list of accounts may drop the larger of the two without being refused."""
+    """`drop_share` and `drop_least`: a list of accounts may drop the larger of the two without being refused,
+    of the second never more than half of those there are."""
 
     portal_user: str = "sftp-portal"
     keys_group: str = "sftp-portal-keys"
