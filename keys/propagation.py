@@ -252,9 +252,19 @@ def _reached(host: Host, *, at_once: bool = False) -> Iterator[HostFiles]:
 
 def _leave_between_runs(host: Host, files: HostFiles, file_pks: list[int]) -> Leave:
     """A handful an account; nothing while the last run over the host waits for a decision, nor where these accounts
-    together would lose more than that: the next run over all decides."""
+    together would lose more than that, or those whom another list leaves out: the next run over all decides."""
     is_too_much = _awaits_decision(host) or (len(file_pks) > 1 and _is_too_much(files, file_pks))
+    is_too_much = is_too_much or (is_untold(host) and _leaves_out_too_many(host, files))
     return Leave(0 if is_too_much else FEW_KEYS)
+
+
+def _leaves_out_too_many(host: Host, files: HostFiles) -> bool:
+    """Whether a list of the accounts we know would take keys off the host that nobody asked to remove, and more than
+    is usual: who is not in it loses account and key file there, and rows may be lost."""
+    look = _Part(HostRun(run=PropagationRun(cause=PropagationRun.Cause.SAVED), host=host), "")
+    plan = look.look(files)
+    look.look_at_strangers(files, plan)
+    return look.stops(plan)
 
 
 def _awaits_decision(host: Host) -> bool:

@@ -153,6 +153,26 @@ def test_an_account_that_is_opened_while_the_host_is_told_of_an_older_list_stays
     assert lists == [1, 2]
 
 
+@pytest.mark.parametrize("saved", ["first", "other"])
+def test_a_save_takes_no_account_away_whose_row_is_lost(
+    saved: str, machine: Journaled, account: SftpAccount, other: SftpAccount, pair: Path, tmp_path: Path
+) -> None:
+    """The list that leaves it out would be told with the next save, long before a run that stops and asks."""
+    keys = [key_pair(tmp_path, name) for name in ("third", "fourth", "fifth")]
+    _save(account, pair / "first")
+    _moved(other, account)
+    _save(other, *keys)
+    SftpAccount.objects.filter(pk=other.pk).update(host=Host.objects.get(name="elsewhere"))
+    if saved == "other":  # one who has no home there yet
+        account = MembershipFactory(district__domain=next(_domains)).district.sftp_account
+        SftpAccount.objects.filter(pk=account.pk).update(host=Host.objects.get(name="whole"))
+    _save(account, pair / "second")
+    assert _opens(machine, other, keys[0])
+    propagation.run_hourly()
+    assert HostRun.objects.get(host__name="whole").state == "stopped"
+    assert _opens(machine, other, keys[0])
+
+
 @pytest.fixture
 def lists(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many accounts were in each list that the host was told."""
