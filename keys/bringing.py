@@ -484,13 +484,13 @@ def _read(work: _Work) -> None:
             work.there[one.account_pk] = found
             if not work.place.is_sound(found):
                 work.anew.add(one.file_pk)
-        elif isinstance(found, Refused):
+        elif isinstance(found, (Refused, TooLarge)):  # no account of ours can have a file so large
             work.lost.add(one.account_pk)
         elif isinstance(found, NotSafe):
             with _failing_alone(work, one.account_pk):
                 _clear_place(work.files, path)
                 work.lost.add(one.account_pk)
-        elif not isinstance(found, (NotThere, TooLarge)):  # a file that no account of ours can have is replaced
+        elif not isinstance(found, NotThere):
             _fail(work, one.account_pk, found.code, found.message, may_come_late=False)
 
 

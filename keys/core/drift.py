@@ -123,7 +123,7 @@ def difference(there: bytes, should: bytes, known: Known, asked: Asked) -> Diffe
         return Difference(False, (), unasked, removed)
     foreign = [line for line in lines if line.kind is LineKind.FOREIGN and line.raw.strip()]
     foreign += [line for line in gone if not asked.covers(_print(line))]
-    kept = tuple(_found(line) for line in sorted(foreign, key=lambda line: line.number)[:KEPT_LINES])
+    kept = _kept(sorted(foreign, key=lambda line: line.number))
     # A worker killed between writing and noting leaves a newer set of ours there: nobody has touched that.
     is_ours = stamp is not None and stamp.version > known.version
     return Difference(bool(kept) or (bool(known.digest) and not is_ours), kept, (), removed)
@@ -131,14 +131,12 @@ def difference(there: bytes, should: bytes, known: Known, asked: Asked) -> Diffe
 
 def found_lines(there: bytes) -> tuple[FoundLine, ...]:
     """Every line of a file that belongs to no account."""
-    lines = (line for line in read(there) if line.kind is not LineKind.HEADER and line.raw.strip())
-    return tuple(_found(line) for line in lines)[:KEPT_LINES]
+    return _kept([line for line in read(there) if line.kind is not LineKind.HEADER and line.raw.strip()])
 
 
 def foreign_lines(there: bytes) -> tuple[FoundLine, ...]:
     """The lines that no set of ours has in this form, whichever set the file holds."""
-    lines = (line for line in read(there) if line.kind is LineKind.FOREIGN and line.raw.strip())
-    return tuple(_found(line) for line in lines)[:KEPT_LINES]
+    return _kept([line for line in read(there) if line.kind is LineKind.FOREIGN and line.raw.strip()])
 
 
 def shown_lines(content: bytes) -> list[str]:
@@ -154,6 +152,15 @@ def shown_lines(content: bytes) -> list[str]:
 
 def _print(line: Line) -> str:
     return line.entry.key.fingerprint if line.entry else ""
+
+
+def _kept(lines: list[Line]) -> tuple[FoundLine, ...]:
+    """These lines for the quarantine. If they are too many, those that hold a key are kept before all others: nobody
+    hides one behind comments."""
+    if len(lines) > KEPT_LINES:
+        first = sorted(lines, key=lambda line: line.entry is None and key_in(line.raw) is None)[:KEPT_LINES]
+        lines = sorted(first, key=lambda line: line.number)
+    return tuple(_found(line) for line in lines)
 
 
 def _found(line: Line) -> FoundLine:

@@ -138,6 +138,14 @@ def test_nobody_fills_the_quarantine() -> None:
     assert len(found_lines(there)) == KEPT_LINES
 
 
+def test_a_key_behind_comments_is_kept_before_them() -> None:
+    comments = b"".join(b"# %d\n" % number for number in range(KEPT_LINES))
+    for there in (comments + text("ed25519").encode() + b"\n", _file(2, "rsa3072") + comments + _file(3, "ed25519")):
+        for found in (difference(there, _file(2), _known(_file(2)), Asked()).foreign, found_lines(there)):
+            assert len(found) == KEPT_LINES
+            assert _print("ed25519") in [line.fingerprint for line in found]
+
+
 def test_a_strangers_file_is_kept_without_our_header() -> None:
     assert [line.fingerprint for line in found_lines(_file(9, "ed25519"))] == [_print("ed25519")]
 

@@ -106,7 +106,8 @@ def test_a_file_that_somebody_changed_is_put_right_by_the_next_run(account: Sftp
     _on_host(account.username).write_bytes(content)
     propagation.run_hourly()
     assert _on_host(account.username).read_bytes() == right
-    assert PropagationRun.objects.get(cause="hourly").written == 1
+    run = PropagationRun.objects.get(cause="hourly")
+    assert (run.written, run.drifted) == (1, 1)
 
 
 def test_an_account_that_waits_no_longer_gets_no_run_of_its_own(account: SftpAccount) -> None:
