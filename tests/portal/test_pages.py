@@ -1,6 +1,10 @@
 """Pages as a whole: they render, cost the same however much they list, and stand no script or style of their own."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -418,6 +422,36 @@ def test_every_answer_carries_the_headers_that_shut_the_browser_in(db: None, nam
     assert "unsafe" not in policy
     assert (headers["X-Frame-Options"], headers["X-Content-Type-Options"]) == ("DENY", "nosniff")
     assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert {"camera=()", "geolocation=()", "clipboard-write=(self)"} <= set(headers["Permissions-Policy"].split(", "))
+
+
+BEHIND_HTTPS = """
+import json, django
+django.setup()
+from django.test import Client
+told = {"host": "portal.example", "x-forwarded-proto": "https"}
+page = Client().get("/account/login/", headers=told)
+plain = Client().get("/account/login/", headers={"host": "portal.example"})
+cookies = {name: bool(cookie["secure"]) for name, cookie in page.cookies.items()}
+print(json.dumps([page.status_code, page.headers.get("Strict-Transport-Security"), cookies, plain.url]))
+"""
+
+
+def test_behind_https_browsers_are_told_to_keep_to_it(tmp_path: Path) -> None:
+    told = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "portal.settings",
+        "DATA_DIR": str(tmp_path),
+        "PUBLIC_URL": "https://portal.example",
+        "ALLOWED_HOSTS": "portal.example",
+    }
+    command = [sys.executable, "-c", BEHIND_HTTPS]
+    done = subprocess.run(command, cwd=settings.BASE_DIR, env=told, capture_output=True, text=True, check=True)
+    status, transport, cookies, sent_to = json.loads(done.stdout)
+    assert (status, transport) == (200, "max-age=31536000")
+    assert cookies == {"portal_csrf": True}
+    assert sent_to == "https://portal.example/account/login/"
 
 
 def test_cookies_are_kept_from_scripts_and_other_ports(scene: Scene) -> None:

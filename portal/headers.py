@@ -1,0 +1,41 @@
+"""What every answer tells the browser beside Django's own headers and the Content-Security-Policy."""
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+
+# None of our pages needs one of these, so nothing that ever got into one may ask for it. Copying a line to the
+# clipboard is ours.
+OFF = (
+    "accelerometer",
+    "autoplay",
+    "camera",
+    "clipboard-read",
+    "display-capture",
+    "encrypted-media",
+    "fullscreen",
+    "geolocation",
+    "gyroscope",
+    "magnetometer",
+    "microphone",
+    "midi",
+    "payment",
+    "picture-in-picture",
+    "screen-wake-lock",
+    "serial",
+    "usb",
+    "xr-spatial-tracking",
+)
+PERMISSIONS = ", ".join([*(f"{name}=()" for name in OFF), "clipboard-write=(self)"])
+
+
+class PermissionsPolicy:
+    """Shuts off the parts of a browser that no page of ours needs."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        response["Permissions-Policy"] = PERMISSIONS
+        return response
