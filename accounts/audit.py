@@ -1,11 +1,12 @@
 """The audit log: append-only, in a hash chain."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from django.db import transaction
 from django.utils import timezone
 
-from .core.chain import FIRST, Link, digest, first_break
+from .core.chain import FIRST, START, Head, Link, Walk, digest, walk
 from .models import AuditEntry, AuditHead, District, User
 
 SYSTEM = "the portal"
@@ -55,17 +56,45 @@ def link(entry: AuditEntry) -> Link:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether the log is whole up to `end`, else at which entry it is broken, and whether it has the head asked for."""
+
+    end: Head
+    broken_at: int | None
+    has_kept_head: bool
+
+    @property
+    def is_sound(self) -> bool:
+        """Whole, and what somebody has kept of it belongs to it."""
+        return self.broken_at is None and self.has_kept_head
+
+
+def verify(kept: Head | None = None) -> Verdict:
+    """Reads the whole log, entry by entry; `kept` is a head that somebody noted elsewhere."""
+    # Before the entries: whoever adds one meanwhile moves the head on.
+    noted = _head()
+    entries = AuditEntry.objects.order_by("number").iterator(chunk_size=2000)
+    heads = {head for head in (noted, kept) if head is not None}
+    way = walk(((link(entry), entry.digest) for entry in entries), heads)
+    found = _broken_before_the_head(way, noted) if way.broken_at is None else way.broken_at
+    return Verdict(way.end, found, kept is None or kept in way.met)
+
+
+def _broken_before_the_head(way: Walk, noted: Head | None) -> int | None:
+    if noted is not None and noted.number > way.end.number:
+        return way.end.number + 1
+    if noted is not None and noted not in way.met:
+        return max(noted.number, 1)
+    now = _head() or START
+    return now.number + 1 if now.number < way.end.number else None
+
+
+def _head() -> Head | None:
+    row = AuditHead.objects.filter(pk=1).first()
+    return Head(row.number, row.digest) if row else None
+
+
 def broken_at() -> int | None:
     """The number of the first entry that was changed, lost or put in, or None if the whole log is sound."""
-    entries = AuditEntry.objects.order_by("number").iterator(chunk_size=2000)
-    found = first_break((link(entry), entry.digest) for entry in entries)
-    if found is not None:
-        return found
-    last = AuditEntry.objects.order_by("number").last()
-    kept, digest_kept = (last.number, last.digest) if last else (0, FIRST)
-    head = AuditHead.objects.filter(pk=1).first()
-    if head is None:
-        return kept + 1 if last else None
-    if head.number != kept:
-        return kept + 1
-    return None if head.digest == digest_kept else max(kept, 1)
+    return verify().broken_at

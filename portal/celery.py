@@ -38,6 +38,8 @@ app.conf.update(
         "ingest.look_at_host": {"queue": RUNS_QUEUE},
         "ingest.purge": {"queue": RUNS_QUEUE},
         "ingest.forget": {"queue": RUNS_QUEUE},
+        # Over the years it has much to read.
+        "portal.tell_audit_head": {"queue": RUNS_QUEUE},
         # Who hands out work to the others, and mail: short, and without a word to a host elsewhere.
         "keys.sweep": {"queue": SOON_QUEUE},
         "keys.remind": {"queue": SOON_QUEUE},
@@ -74,7 +76,7 @@ app.conf.update(
     enable_utc=True,
     timezone="UTC",
 )
-app.autodiscover_tasks(["hosts", "accounts", "keys", "ingest"])
+app.autodiscover_tasks(["hosts", "accounts", "keys", "ingest", "portal"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ SCHEDULES = (
     Schedule("mail: sweep", "accounts.sweep_mail", seconds=60, expires=60),
     Schedule("ingest: purge what is past its days", "ingest.purge", minutes="20", expires=3600),
     Schedule("ingest: forget old values of records", "ingest.forget", minutes="50", hours="8", expires=3600),
+    Schedule("audit log: prove it and tell its head", "portal.tell_audit_head", minutes="30", hours="9", expires=3600),
 )
 PR_SET_PDEATHSIG = 1
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -36,14 +37,48 @@ def digest(previous: str, link: Link) -> str:
     return hashlib.sha256(f"{previous}\n{written}".encode("ascii")).hexdigest()
 
 
-def first_break(links: Iterable[tuple[Link, str]]) -> int | None:
-    """The number of the first entry that does not follow from those before it, or None if all do.
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of the log at some time. Kept elsewhere, it proves later that nothing up to it was changed."""
 
-    `links` are the entries in order, each with the digest stored beside it.
+    number: int
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.number}:{self.digest}"
+
+
+START = Head(0, FIRST)
+_WRITTEN = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
+
+
+def read_head(text: str) -> Head:
+    """The head that was written as `number:digest`. Raises ValueError."""
+    found = _WRITTEN.fullmatch(text.strip())
+    if found is None:
+        raise ValueError("A head is the number of an entry, a colon, and 64 digits from 0 to f.")
+    return Head(int(found[1]), found[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """How far the entries follow from each other: all up to `end`; those after it are broken off at `broken_at`.
+
+    `met` are the heads asked for that the way led through.
     """
-    previous, expected = FIRST, 1
+
+    end: Head
+    broken_at: int | None
+    met: frozenset[Head]
+
+
+def walk(links: Iterable[tuple[Link, str]], heads: Iterable[Head] = ()) -> Walk:
+    """Goes along the entries, each with the digest stored beside it, in order, and keeps none of them."""
+    wanted = frozenset(heads)
+    end, met = START, wanted & {START}
     for link, stored in links:
-        if link.number != expected or digest(previous, link) != stored:
-            return expected
-        previous, expected = stored, expected + 1
-    return None
+        if link.number != end.number + 1 or digest(end.digest, link) != stored:
+            return Walk(end, end.number + 1, met)
+        end = Head(link.number, stored)
+        met |= wanted & {end}
+    return Walk(end, None, met)

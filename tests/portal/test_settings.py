@@ -208,7 +208,8 @@ def test_each_queue_has_one_worker_and_a_saved_key_waits_for_no_run() -> None:
     soon = ("keys.retire", "keys.judge", "hosts.read_sign_ins")
     # One host each, over the network.
     hosts = ("hosts.read_sign_ins_of", "hosts.ask_condition_of", "ingest.look_at_host", "ingest.purge", "ingest.forget")
-    assert sorted(task for task in ours if _queue_of(task) == "runs") == sorted((*runs, *soon, *hosts))
+    long = ("portal.tell_audit_head",)
+    assert sorted(task for task in ours if _queue_of(task) == "runs") == sorted((*runs, *soon, *hosts, *long))
     assert [task for task in ours if _queue_of(task) == "celery"] == ["ingest.process"]
 
 
@@ -256,7 +257,7 @@ def test_only_json_goes_through_the_broker() -> None:
 
 def test_our_commands_are_those_tested_here() -> None:
     ours = {name for name, package in get_commands().items() if package in ("portal", "ingest", "keys", "accounts")}
-    assert ours == {"blocklist", "check_epoch", "check_key", "push_keys", "up"}
+    assert ours == {"blocklist", "check_epoch", "check_key", "push_keys", "up", "verify_audit"}
 
 
 def test_up_says_what_to_install_where_there_is_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
