@@ -1,4 +1,4 @@
-"""Lets nobody in who has not signed in, and shows times in the person's own zone."""
+"""Lets nobody in who has not signed in, shows times in the person's own zone, and notes where they are signed in."""
 
 import zoneinfo
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from .fresh import BACK
+from .sessions import session_note
 from .signed_out import typed_put_by
 
 
@@ -44,3 +45,15 @@ class PersonTimeZone:
             membership = request.user.memberships.select_related("district").order_by("pk").first()
             name = membership.district.time_zone if membership else ""
         return zoneinfo.ZoneInfo(name) if name else None
+
+
+class SessionSeen:
+    """Keeps the list of where a person is signed in up to date."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.user.is_authenticated:
+            session_note(request)
+        return self.get_response(request)

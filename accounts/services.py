@@ -2,9 +2,11 @@
 
 import hashlib
 import secrets
+from collections.abc import Iterable
 from datetime import timedelta
 
 from allauth.account.models import EmailAddress
+from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Q, QuerySet
@@ -146,6 +148,16 @@ def membership_give(user: User, district: District, role: Role, *, actor: User |
     membership, _ = Membership.objects.update_or_create(user=user, district=district, defaults={"role": role})
     audit.record("role given", actor=actor, district=district, subject=user.email, details={"role": str(role)})
     return membership
+
+
+@transaction.atomic
+def sessions_end(sessions: Iterable[UserSession], *, person: User, actor: User | None) -> None:
+    """Signs a person out of browsers: whoever sits there has to sign in anew."""
+    ended = list(sessions)
+    for session in ended:
+        session.end()
+    details = {"sessions": len(ended), "addresses": sorted({session.ip for session in ended})}
+    audit.record("signed out elsewhere", actor=actor, subject=person.email, details=details)
 
 
 # --- Invitations -------------------------------------------------------------------------------------------------

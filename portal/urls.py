@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from accounts.views import districts, downloads, invitations
+from accounts.views import districts, downloads, invitations, sessions
 from accounts.views import records as written
 from ingest.trials import views as trials
 from ingest.views import blackouts, board, guard, holds, records, undo, uploads
@@ -15,7 +15,11 @@ urlpatterns = [
     path("", pages.home, name="home"),
     path("help/sftp/", pages.help_sftp, name="help_sftp"),
     path("healthz", health.healthz, name="healthz"),
-    path("account/", include("allauth.urls")),
+    # Not allauth.urls: its own page of sessions ends all others or none.
+    path("account/", include("allauth.account.urls")),
+    path("account/sessions/", sessions.sessions, name="sessions"),
+    path("account/sessions/others/end/", sessions.sessions_end_others, name="sessions_end_others"),
+    path("account/sessions/<int:pk>/end/", sessions.session_end, name="session_end"),
     path("invitations/<str:token>/", invitations.invitation, name="invitation"),
     path("", include("keys.urls")),
     # A district's own pages

@@ -1,5 +1,6 @@
 """The whole database as one value, to tell whether anything was written."""
 
+from allauth.usersessions.models import UserSession
 from django.apps import apps
 from django.contrib.sessions.models import Session
 
@@ -8,7 +9,7 @@ from keys.models import AccountKey
 
 # What a request by itself changes although nobody asked for anything: sessions, and when somebody was last here.
 # Or a nightly look: when it was.
-NOT_A_WRITE = (Session,)
+NOT_A_WRITE = (Session, UserSession)
 
 
 def everything() -> dict[str, list[dict[str, object]]]:

@@ -256,7 +256,15 @@ VENDOR = (
     Row("audit_log", READ, (*NOBODYS, SHUT, SHUT, SHOWN)),
 )
 # Pages every person has for themselves; their own rights are tested with them.
-EVERYBODYS = ("home", "account_email", "account_change_password", "account_reauthenticate")
+EVERYBODYS = (
+    "home",
+    "account_email",
+    "account_change_password",
+    "account_reauthenticate",
+    "sessions",
+)
+# And what they do there: with what is their own, whatever number they send.
+OWN_DOINGS = ("session_end", "sessions_end_others")
 # What somebody who is not signed in gets; every other address sends them to the sign-in page.
 OPEN = {
     "healthz": 200,
@@ -292,7 +300,7 @@ def _cases(rows: tuple[Row, ...]) -> list[object]:
 
 
 def test_every_address_has_a_row() -> None:
-    told = {*(row.name for row in ROWS), *EVERYBODYS, *OPEN, *SIGN_IN_ONLY}
+    told = {*(row.name for row in ROWS), *EVERYBODYS, *OWN_DOINGS, *OPEN, *SIGN_IN_ONLY}
     assert set(NAMES) == told
 
 
@@ -461,6 +469,12 @@ def test_a_person_signs_in_with_address_and_password(scene: Scene) -> None:
 @pytest.mark.parametrize("name", EVERYBODYS)
 def test_everybody_has_their_own_pages(scene: Scene, name: str, person: str) -> None:
     assert scene.client(person).get(reverse(name), follow=True).status_code == 200
+
+
+@pytest.mark.parametrize("person", PEOPLE)
+@pytest.mark.parametrize("name", OWN_DOINGS)
+def test_nobody_does_something_of_their_own_by_a_link(scene: Scene, name: str, person: str) -> None:
+    assert scene.client(person).get(address(name, scene.kwargs(name))).status_code == NOT_SO
 
 
 @pytest.mark.parametrize("state", STATES)

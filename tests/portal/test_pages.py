@@ -80,7 +80,17 @@ def test_every_template_is_used_by_something() -> None:
         for package in ("accounts", "ingest", "keys", "portal")
         for path in (settings.BASE_DIR / package).rglob("*.py")
     )
-    theirs = ("account/", "allauth/", "django/", "400.html", "403.html", "403_csrf.html", "404.html", "500.html")
+    theirs = (
+        "account/",
+        "allauth/",
+        "django/",
+        "429.html",
+        "400.html",
+        "403.html",
+        "403_csrf.html",
+        "404.html",
+        "500.html",
+    )
     unused = []
     for path in FILES:
         name = _title(path)
@@ -284,8 +294,17 @@ def _more_downloads() -> None:
         files.write(place.child("documents.csv"), b"x")
 
 
+def _more_sessions() -> None:
+    person = User.objects.get(email="dana@smithville.example")
+    for _ in range(5):
+        browser = Client()
+        browser.force_login(person)
+        browser.get(reverse("sessions"))
+
+
 BUDGET = {
     "downloads": (ADMINISTRATOR, _more_downloads),
+    "sessions": (ADMINISTRATOR, _more_sessions),
     "technical_settings": (ADMINISTRATOR, _more_keys),
     "technical_settings_state": (ADMINISTRATOR, _more_keys),
     "connect": (ADMINISTRATOR, _more_sign_ins),
