@@ -3,8 +3,10 @@
 import secrets
 
 from allauth.account.adapter import DefaultAccountAdapter
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest
 
+from .lockout import tries_forget, try_count
 from .models import User
 from .notices import message_queue
 from .origin import address_of
@@ -33,6 +35,21 @@ class Adapter(DefaultAccountAdapter):
     def get_client_ip(self, request: HttpRequest) -> str:
         """As everywhere in this house; a proxy of ours that tells no address stops nobody from signing in."""
         return address_of(request) or UNKNOWN_ADDRESS
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: str) -> None:
+        """Counts the try before it is made. Raises ValidationError while whoever tries has to wait."""
+        try_count(request, credentials.get("email", ""))
+
+    def authenticate(self, request: HttpRequest, **credentials: str) -> AbstractBaseUser | None:
+        """The person whose password it is."""
+        person = super().authenticate(request, **credentials)
+        if person is not None:
+            tries_forget(request, credentials.get("email", ""))
+        return person
+
+    def _delete_login_attempts_cached_email(self, request: HttpRequest, **credentials: str) -> None:
+        """Allauth calls this when a password was replaced by mail: whoever did need not wait."""
+        tries_forget(request, credentials.get("email", ""))
 
     def can_delete_email(self, email_address: object) -> bool:
         """The address is the name a person signs in with: it is changed, never taken away."""

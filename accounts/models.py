@@ -178,6 +178,14 @@ class AuditHead(models.Model):
     digest = models.CharField(max_length=64)
 
 
+class WrongTries(models.Model):
+    """How often somebody at one address got one account's password or code wrong lately; a digest of the pair."""
+
+    pair = models.CharField(max_length=64, unique=True)
+    count = models.PositiveIntegerField(default=0)
+    last = models.DateTimeField(db_index=True)
+
+
 class OutboxMessage(Leased):
     """One mail to one person. Every notice goes through here; without a mail server it stays here to be read."""
 

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import OperationalError, connection
 
+from accounts.origin import networks
 from ingest.catalogue import formats
 from ingest.core.errors import DescriptorError
 
@@ -63,6 +64,25 @@ def paces_make_sense(app_configs: object, **_: object) -> Iterable[CheckMessage]
             "INGEST_QUIET_SECONDS is so short that a client which sends COMPLETE first may be read half-way.",
             hint="Set INGEST_QUIET_SECONDS to 10 or more.",
             id="portal.W001",
+        )
+
+
+@register(OURS)
+def proxies_are_known(app_configs: object, **_: object) -> Iterable[CheckMessage]:
+    """Behind a proxy that is not listed all people come from one address: wrong tries of one slow down all."""
+    try:
+        networks(tuple(settings.TRUSTED_PROXIES))
+    except ValueError as error:
+        yield Error(
+            f"TRUSTED_PROXIES holds something that is no address and no network: {error}",
+            hint="Write for example TRUSTED_PROXIES=10.0.0.5,10.1.0.0/16",
+            id="portal.E004",
+        )
+    if settings.IS_HTTPS and not settings.TRUSTED_PROXIES:
+        yield Warning(
+            "PUBLIC_URL begins with https://, so there is a proxy in front, but TRUSTED_PROXIES lists none.",
+            hint="Set TRUSTED_PROXIES to the addresses from which your proxies call the portal, such as 127.0.0.1",
+            id="portal.W003",
         )
 
 

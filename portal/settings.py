@@ -221,6 +221,9 @@ ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_SESSION_REMEMBER = None
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = False
+# Wrong passwords are counted by account and address together (accounts/lockout.py): a limit by the account alone, as
+# allauth has it, would let any stranger shut a district out.
+ACCOUNT_RATE_LIMITS = {"login_failed": None}
 # A change of keys wants a sign-in not older than this.
 FRESH_SIGN_IN_SECONDS = env.int("FRESH_SIGN_IN_SECONDS", default=300)
 ACCOUNT_REAUTHENTICATION_TIMEOUT = FRESH_SIGN_IN_SECONDS
@@ -229,7 +232,7 @@ ACCOUNT_REAUTHENTICATION_TIMEOUT = FRESH_SIGN_IN_SECONDS
 RSA_MINIMUM_BITS = max(2048, env.int("RSA_MINIMUM_BITS", default=2048))
 
 # --- Doors -------------------------------------------------------------------------------------------------------
-PROXY_HOPS = env.int("PROXY_HOPS", default=0)
+TRUSTED_PROXIES = [place.strip() for place in env.list("TRUSTED_PROXIES", default=[]) if place.strip()]
 IS_HTTPS = PUBLIC_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if IS_HTTPS else None

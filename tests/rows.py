@@ -4,12 +4,12 @@ from allauth.usersessions.models import UserSession
 from django.apps import apps
 from django.contrib.sessions.models import Session
 
-from accounts.models import User
+from accounts.models import User, WrongTries
 from keys.models import AccountKey
 
-# What a request by itself changes although nobody asked for anything: sessions, and when somebody was last here.
-# Or a nightly look: when it was.
-NOT_A_WRITE = (Session, UserSession)
+# What a request by itself changes although nobody asked for anything: sessions, when somebody was last here, and that
+# they got a password wrong. Or a nightly look: when it was.
+NOT_A_WRITE = (Session, UserSession, WrongTries)
 
 
 def everything() -> dict[str, list[dict[str, object]]]:

@@ -73,7 +73,17 @@ def _ids(found: object) -> list[str]:
 
 
 def test_settings_as_they_ship_are_fine() -> None:
-    assert _ids([*checks.broker_can_run(None), *checks.paces_make_sense(None), *checks.formats_are_sound(None)]) == []
+    assert (
+        _ids(
+            [
+                *checks.broker_can_run(None),
+                *checks.paces_make_sense(None),
+                *checks.formats_are_sound(None),
+                *checks.proxies_are_known(None),
+            ]
+        )
+        == []
+    )
 
 
 PACES = (
@@ -125,6 +135,20 @@ def test_a_machine_without_a_broker_is_told_what_to_set(
     assert (found.id, "BROKER_URL" in found.hint) == ("portal.E001", True)
     settings.BROKER_IS_EMBEDDED = False
     assert _ids(checks.broker_can_run(None)) == []
+
+
+def test_a_proxy_that_is_no_address_is_an_error(settings: LazySettings) -> None:
+    settings.TRUSTED_PROXIES = ["10.0.0.1", "proxy.example"]
+    (found,) = checks.proxies_are_known(None)
+    assert (found.id, "proxy.example" in found.msg) == ("portal.E004", True)
+
+
+@pytest.mark.parametrize(("listed", "found"), [([], ["portal.W003"]), (["10.0.0.0/8"], [])])
+def test_a_proxy_that_must_be_there_and_is_not_listed_is_a_warning(
+    settings: LazySettings, listed: list[str], found: list[str]
+) -> None:
+    settings.IS_HTTPS, settings.TRUSTED_PROXIES = True, listed
+    assert _ids(checks.proxies_are_known(None)) == found
 
 
 def test_a_descriptor_that_cannot_be_used_is_found_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,6 +304,8 @@ def test_a_deployment_behind_https_passes_djangos_own_checks(tmp_path: Path) -> 
         **os.environ,
         "DATA_DIR": str(tmp_path),
         "PUBLIC_URL": "https://portal.example",
+        "ALLOWED_HOSTS": "portal.example",
+        "TRUSTED_PROXIES": "127.0.0.1",
         "SECRET_KEY": secrets.token_urlsafe(60),
     }
     told.pop("DJANGO_ALLOW_ASYNC_UNSAFE")
