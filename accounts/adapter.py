@@ -3,9 +3,11 @@
 import secrets
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.core import context
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest
 
+from .fresh import sign_in_is_fresh
 from .lockout import tries_forget, try_count
 from .models import User
 from .notices import message_queue
@@ -35,6 +37,10 @@ class Adapter(DefaultAccountAdapter):
     def get_client_ip(self, request: HttpRequest) -> str:
         """As everywhere in this house; a proxy of ours that tells no address stops nobody from signing in."""
         return address_of(request) or UNKNOWN_ADDRESS
+
+    def is_reauthentication_required(self, *, app: str, **kwargs: object) -> bool:
+        """Whoever has just signed in is not asked again; as everywhere in this house."""
+        return not sign_in_is_fresh(context.request)
 
     def pre_authenticate(self, request: HttpRequest, **credentials: str) -> None:
         """Counts the try before it is made. Raises ValidationError while whoever tries has to wait."""

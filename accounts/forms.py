@@ -108,6 +108,17 @@ class InvitationForm(forms.Form):
     role = forms.ChoiceField(choices=[(role, role.capitalize()) for role in DISTRICT_ROLES], label="Role")
 
 
+class ResetForm(forms.Form):
+    """Whose second factor is lost, and how whoever asks knows that it is them."""
+
+    email = forms.EmailField(label="Whose", help_text="The address they sign in with.")
+    reason = forms.CharField(
+        max_length=300,
+        label="Reason, and how you know that it is them",
+        help_text="Kept in the audit log. Call them back on a number you had before.",
+    )
+
+
 class DistrictsImportForm(forms.Form):
     """A CSV file of districts, or its text from the preview."""
 

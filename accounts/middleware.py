@@ -7,9 +7,13 @@ from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils import timezone
 
 from .fresh import BACK
+from .models import User
+from .second_factor import lacks_second_factor
 from .sessions import session_note
 from .signed_out import typed_put_by
 
@@ -27,6 +31,31 @@ class SignInFirst(LoginRequiredMiddleware):
         return super().handle_no_permission(request, view_func)
 
 
+# What people must reach without a second factor: to set it up, to sign out, to see where they are signed in.
+OWN_ACCOUNT = ("account_", "mfa_", "session")
+
+
+class SecondFactorFirst:
+    """Leads whoever must have a second factor and has none to the page that sets it up, before any other opens."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., HttpResponseBase], args: object, kwargs: object
+    ) -> HttpResponse | None:
+        """Whoever may be here without signing in may be here without a second factor, too."""
+        person, place = request.user, request.resolver_match
+        name = (place.url_name if place else "") or ""
+        is_open = not getattr(view, "login_required", True) or name.startswith(OWN_ACCOUNT)
+        if is_open or not isinstance(person, User) or not lacks_second_factor(request, person):
+            return None
+        return redirect(f"{reverse('mfa_activate_totp')}?first")
+
+
 class PersonTimeZone:
     """Activates the person's time zone, else their (first) district's, for the length of a request."""
 
@@ -42,8 +71,8 @@ class PersonTimeZone:
             return None
         name = request.user.time_zone
         if not name and not request.user.staff_role:
-            membership = request.user.memberships.select_related("district").order_by("pk").first()
-            name = membership.district.time_zone if membership else ""
+            mine = request.user.own_memberships
+            name = mine[0].district.time_zone if mine else ""
         return zoneinfo.ZoneInfo(name) if name else None
 
 

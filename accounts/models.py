@@ -2,12 +2,14 @@
 
 import secrets
 import zoneinfo
+from datetime import datetime, timedelta
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
+from django.utils.functional import cached_property
 
 from hosts.models import Host
 
@@ -51,6 +53,11 @@ class User(AbstractBaseUser):
     def __str__(self) -> str:
         return self.name or self.email
 
+    @cached_property
+    def own_memberships(self) -> list["Membership"]:
+        """What they are where, found once a request: their time zone and their second factor both ask."""
+        return list(self.memberships.select_related("district").order_by("pk"))
+
     def has_tool(self, tool: Tool, right: Right = Right.READ) -> bool:
         """Whether this person's staff role gives `right` on `tool` (in every district)."""
         return bool(self.staff_role) and may(Role(self.staff_role), tool, right)
@@ -69,6 +76,7 @@ class District(models.Model):
     domain = models.CharField(max_length=253, unique=True)
     state = models.CharField(max_length=12, choices=State, default=State.ACTIVE)
     time_zone = models.CharField(max_length=64, default="America/New_York", validators=[_zone_exists])
+    asks_second_factor = models.BooleanField(default=False)
     created = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -176,6 +184,33 @@ class AuditHead(models.Model):
 
     number = models.PositiveBigIntegerField(default=0)
     digest = models.CharField(max_length=64)
+
+
+def _reset_ends() -> datetime:
+    return timezone.now() + timedelta(days=1)
+
+
+class SecondFactorReset(models.Model):
+    """Somebody has lost their second factor: one of staff asks to take it off, another one decides, within a day."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "Waiting"
+        DONE = "done", "Taken off"
+        DECLINED = "declined", "Declined"
+
+    person = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    reason = models.CharField(max_length=300)
+    asked_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    asked = models.DateTimeField(default=timezone.now)
+    ends = models.DateTimeField(default=_reset_ends)
+    state = models.CharField(max_length=10, choices=State, default=State.WAITING)
+    decided_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    decided = models.DateTimeField(null=True)
+
+    @property
+    def is_over(self) -> bool:
+        """Nobody has decided in time."""
+        return self.state == self.State.WAITING and self.ends <= timezone.now()
 
 
 class WrongTries(models.Model):

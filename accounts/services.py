@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.db import transaction
@@ -17,7 +18,7 @@ from hosts.models import Host
 from . import audit, notices
 from .core import names
 from .core.roles import Role
-from .models import District, Invitation, Membership, RetiredUsername, SftpAccount, User
+from .models import District, Invitation, Membership, RetiredUsername, SecondFactorReset, SftpAccount, User
 from .signals import account_changed, account_changing
 
 
@@ -158,6 +159,56 @@ def sessions_end(sessions: Iterable[UserSession], *, person: User, actor: User |
         session.end()
     details = {"sessions": len(ended), "addresses": sorted({session.ip for session in ended})}
     audit.record("signed out elsewhere", actor=actor, subject=person.email, details=details)
+
+
+# --- Second factor -----------------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def district_second_factor_set(district: District, asks: bool, *, actor: User) -> None:
+    """Whether everybody of a district must have a second factor. It holds from their next page on."""
+    if not District.objects.filter(pk=district.pk).exclude(asks_second_factor=asks).update(asks_second_factor=asks):
+        return
+    action = "second factor made compulsory" if asks else "second factor left to each person"
+    audit.record(action, actor=actor, district=district, subject=district.domain)
+
+
+@transaction.atomic
+def second_factor_reset_ask(email: str, *, reason: str, actor: User) -> SecondFactorReset:
+    """Asks that a lost second factor is taken off; somebody else decides. The person is told. Raises Refused."""
+    person = User.objects.select_for_update().filter(email=email.strip().lower(), is_active=True).first()
+    if person is None:
+        raise Refused("nobody", "Nobody signs in with this address.")
+    if person == actor:
+        raise Refused("your-own", "This is your own. Ask a colleague to ask for you.")
+    if not Authenticator.objects.filter(user=person).exists():
+        raise Refused("none", f"{person.email} has no second factor.")
+    if SecondFactorReset.objects.filter(person=person, state="waiting", ends__gt=timezone.now()).exists():
+        raise Refused("asked-already", "This has been asked for already and waits for a second person.")
+    reset = SecondFactorReset.objects.create(person=person, reason=reason, asked_by=actor)
+    audit.record("second factor reset asked", actor=actor, subject=person.email, details={"reason": reason})
+    notices.notice_send("second-factor-asked", [person.email], {"reset": reset}, about=f"reset-{reset.pk}")
+    return reset
+
+
+@transaction.atomic
+def second_factor_reset_decide(reset: SecondFactorReset, *, allow: bool, actor: User) -> None:
+    """Takes the second factor off and signs the person out everywhere, or declines. Raises Refused."""
+    reset = SecondFactorReset.objects.select_for_update().select_related("person").get(pk=reset.pk)
+    if reset.state != SecondFactorReset.State.WAITING or reset.is_over:
+        raise Refused("decided", "This has been decided already, or its day is over.")
+    if actor.pk in (reset.asked_by_id, reset.person_id):
+        raise Refused("same-person", "It takes two: somebody else than who asked, and not whose it is.")
+    reset.state = SecondFactorReset.State.DONE if allow else SecondFactorReset.State.DECLINED
+    reset.decided_by, reset.decided = actor, timezone.now()
+    reset.save(update_fields=["state", "decided_by", "decided"])
+    person, asker = reset.person, reset.asked_by.email if reset.asked_by else ""
+    details = {"reason": reset.reason, "asked by": asker}
+    audit.record(f"second factor reset {reset.state}", actor=actor, subject=person.email, details=details)
+    if allow:
+        Authenticator.objects.filter(user=person).delete()
+        sessions_end(UserSession.objects.filter(user=person), person=person, actor=actor)
+        notices.notice_send("second-factor-off", [person.email], {"reset": reset}, about=f"reset-{reset.pk}")
 
 
 # --- Invitations -------------------------------------------------------------------------------------------------

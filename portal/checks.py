@@ -86,6 +86,17 @@ def proxies_are_known(app_configs: object, **_: object) -> Iterable[CheckMessage
         )
 
 
+@register(OURS)
+def staff_have_second_factors(app_configs: object, **_: object) -> Iterable[CheckMessage]:
+    """Where people come over the network, a password alone must not open every district."""
+    if settings.IS_HTTPS and not settings.SECOND_FACTOR_REQUIRED:
+        yield Warning(
+            "Staff sign in with a password alone.",
+            hint="Leave SECOND_FACTOR_REQUIRED out, or set it to 1.",
+            id="portal.W004",
+        )
+
+
 def connections_needed() -> int:
     """How many connections to the database all parts may have open at once.
 

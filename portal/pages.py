@@ -34,6 +34,7 @@ STAFF_RAIL = (
     ("Propagation", "propagation", "arrow-path", Tool.PROPAGATION),
     ("Hosts", "hosts", "server-stack", Tool.PROPAGATION),
     ("Districts", "districts", "building-library", Tool.DISTRICTS),
+    ("Second factors", "second_factors", "shield-check", Tool.SECOND_FACTORS),
     ("Outbox", "outbox", "envelope", Tool.OUTBOX),
     ("Audit log", "audit_log", "clipboard-document-list", Tool.AUDIT_LOG),
 )
@@ -45,6 +46,7 @@ DISTRICT_RAIL = (
     ("Downloads", "downloads", "arrow-down-tray"),
     ("Technical Settings", "technical_settings", "key"),
     ("Connect", "connect", "link"),
+    ("Sign-in", "district_sign_in", "lock-closed"),
 )
 
 

@@ -138,6 +138,7 @@ INSTALLED_APPS = [
     "django.forms",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
     "allauth.usersessions",
     "django_celery_beat",
     "django_filters",
@@ -166,6 +167,8 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    # After allauth's own: it leads people who are to prove who they are to the page for it.
+    "accounts.middleware.SecondFactorFirst",
     "accounts.middleware.PersonTimeZone",
     "accounts.middleware.SessionSeen",
 ]
@@ -218,12 +221,28 @@ ACCOUNT_EMAIL_VERIFICATION = "mandatory"
 ACCOUNT_CHANGE_EMAIL = True
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+# A letter after each change of password, address or second factor: whoever did not make it learns of it.
+ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_SESSION_REMEMBER = None
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = False
 # Wrong passwords are counted by account and address together (accounts/lockout.py): a limit by the account alone, as
 # allauth has it, would let any stranger shut a district out.
 ACCOUNT_RATE_LIMITS = {"login_failed": None}
+# The demonstration on one machine lets staff in with a password alone, and says so; a portal of one's own does not.
+SECOND_FACTOR_REQUIRED = env.bool("SECOND_FACTOR_REQUIRED", default=not DEMO or PUBLIC_URL.startswith("https://"))
+MFA_ADAPTER = "accounts.second_factor.Adapter"
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_FORMS = {
+    "authenticate": "accounts.codes.SignInCode",
+    "reauthenticate": "accounts.codes.CodeOnceMore",
+    "activate_totp": "accounts.codes.FirstCode",
+}
+# A telephone's clock may be half a minute off; no code is taken twice (accounts/codes.py).
+MFA_TOTP_TOLERANCE = 1
+# All people are invited by mail, so their addresses are known; otherwise a change of address that waits for its mail
+# would keep them from the second factor they must have, and the second factor from a change of address.
+MFA_ALLOW_UNVERIFIED_EMAIL = True
 # A change of keys wants a sign-in not older than this.
 FRESH_SIGN_IN_SECONDS = env.int("FRESH_SIGN_IN_SECONDS", default=300)
 ACCOUNT_REAUTHENTICATION_TIMEOUT = FRESH_SIGN_IN_SECONDS

@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from accounts.views import districts, downloads, invitations, sessions
+from accounts.views import districts, downloads, invitations, second_factors, sessions
 from accounts.views import records as written
 from ingest.trials import views as trials
 from ingest.views import blackouts, board, guard, holds, records, undo, uploads
@@ -17,6 +17,7 @@ urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     # Not allauth.urls: its own page of sessions ends all others or none.
     path("account/", include("allauth.account.urls")),
+    path("account/second-factor/", include("allauth.mfa.urls")),
     path("account/sessions/", sessions.sessions, name="sessions"),
     path("account/sessions/others/end/", sessions.sessions_end_others, name="sessions_end_others"),
     path("account/sessions/<int:pk>/end/", sessions.session_end, name="session_end"),
@@ -24,6 +25,7 @@ urlpatterns = [
     path("", include("keys.urls")),
     # A district's own pages
     path("districts/<slug:slug>/", pages.district_home, name="district_home"),
+    path("districts/<slug:slug>/sign-in/", second_factors.district_sign_in, name="district_sign_in"),
     path("districts/<slug:slug>/uploads/", uploads.uploads, name="uploads"),
     path("districts/<slug:slug>/uploads/rows/", uploads.uploads_rows, name="uploads_rows"),
     path("districts/<slug:slug>/uploads/check/", trials.trials, name="trials"),
@@ -68,6 +70,8 @@ urlpatterns = [
     path(f"{LIMITS}arrival/", guard.guard_arrival, name="guard_arrival"),
     path("staff/districts/of/<slug:slug>/records/", records.record_find, name="record_find"),
     path("staff/districts/of/<slug:slug>/records/<int:pk>/", records.record_look, name="record_look"),
+    path("staff/second-factors/", second_factors.second_factors, name="second_factors"),
+    path("staff/second-factors/<int:pk>/", second_factors.second_factor_decide, name="second_factor_decide"),
     path("staff/outbox/", written.outbox, name="outbox"),
     path("staff/outbox/<int:pk>/", written.outbox_message, name="outbox_message"),
     path("staff/audit/", written.audit_log, name="audit_log"),

@@ -19,6 +19,8 @@ class Tool(StrEnum):
     KEYS = "keys"
     PROPAGATION = "propagation"
     DISTRICTS = "districts"
+    SIGN_IN = "sign-in"
+    SECOND_FACTORS = "second factors"
     OUTBOX = "outbox"
     AUDIT_LOG = "audit log"
 
@@ -54,6 +56,7 @@ RIGHTS: Mapping[Role, Mapping[Tool, str]] = {
         Tool.TRIALS: "RAD",
         # Writing is fetching a file in the browser, which is written down.
         Tool.DOWNLOADS: "RW",
+        Tool.SIGN_IN: "RW",
     },
     Role.DISTRICT_VIEWER: {
         Tool.TECHNICAL_SETTINGS: "R",
@@ -61,6 +64,7 @@ RIGHTS: Mapping[Role, Mapping[Tool, str]] = {
         Tool.FILE_SETTINGS: "R",
         Tool.TRIALS: "R",
         Tool.DOWNLOADS: "R",
+        Tool.SIGN_IN: "R",
     },
     Role.SUPPORT: {
         Tool.TECHNICAL_SETTINGS: "RAD",
@@ -70,6 +74,9 @@ RIGHTS: Mapping[Role, Mapping[Tool, str]] = {
         Tool.INGEST_HISTORY: "RW",
         Tool.KEYS: "RW",
         Tool.DISTRICTS: "R",
+        Tool.SIGN_IN: "R",
+        # Adding is asking that a lost second factor is taken off, writing is deciding: never the same person's.
+        Tool.SECOND_FACTORS: "RA",
     },
     Role.OPS: {
         Tool.TECHNICAL_SETTINGS: "RAD",
@@ -80,6 +87,8 @@ RIGHTS: Mapping[Role, Mapping[Tool, str]] = {
         Tool.KEYS: "R",
         Tool.PROPAGATION: "RW",
         Tool.DISTRICTS: "R",
+        Tool.SIGN_IN: "R",
+        Tool.SECOND_FACTORS: "RWA",
     },
     Role.SYSTEM_ADMINISTRATOR: {
         Tool.TECHNICAL_SETTINGS: "RAD",
@@ -90,6 +99,8 @@ RIGHTS: Mapping[Role, Mapping[Tool, str]] = {
         Tool.KEYS: "RW",
         Tool.PROPAGATION: "RW",
         Tool.DISTRICTS: "RWAD",
+        Tool.SIGN_IN: "RW",
+        Tool.SECOND_FACTORS: "RWA",
         Tool.OUTBOX: "R",
         Tool.AUDIT_LOG: "R",
     },

@@ -14,7 +14,7 @@ def pause(failures: int) -> timedelta:
     if failures < FREE_TRIES:
         return timedelta(0)
     # Beyond ten doublings it is the longest in any case.
-    return min(FIRST_PAUSE * 2 ** min(failures - FREE_TRIES, 10), LONGEST_PAUSE)
+    return min(FIRST_PAUSE * (1 << min(failures - FREE_TRIES, 10)), LONGEST_PAUSE)
 
 
 def wait_left(failures: int, last: datetime, now: datetime) -> timedelta:

@@ -4,7 +4,7 @@ import pytest
 
 from accounts.core.roles import DISTRICT_ROLES, RIGHTS, STAFF_ROLES, Right, Role, Tool, may
 
-DISTRICTS = (Tool.TECHNICAL_SETTINGS, Tool.UPLOADS, Tool.FILE_SETTINGS, Tool.TRIALS, Tool.DOWNLOADS)
+DISTRICTS = (Tool.TECHNICAL_SETTINGS, Tool.UPLOADS, Tool.FILE_SETTINGS, Tool.TRIALS, Tool.DOWNLOADS, Tool.SIGN_IN)
 
 
 def test_every_role_stands_in_the_table() -> None:

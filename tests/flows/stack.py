@@ -36,6 +36,8 @@ PACE = {
     "LEASE_SECONDS": "4",
     "SIGN_IN_EVENTS_SECONDS": "1",
     "DEMO": "0",
+    # Tests sign staff in by the hundred; tests/accounts/test_second_factor.py tests what is compulsory.
+    "SECOND_FACTOR_REQUIRED": "0",
     "DJANGO_ALLOW_ASYNC_UNSAFE": "true",
 }
 

@@ -4,6 +4,7 @@ import gzip
 from base64 import b64encode
 from dataclasses import dataclass
 
+from allauth.mfa.totp.internal.auth import TOTP
 from django.conf import settings
 from django.test import Client
 from django.utils import timezone
@@ -11,7 +12,7 @@ from django.utils import timezone
 from accounts import services
 from accounts.core.roles import Role
 from accounts.downloads import number_of
-from accounts.models import District, OutboxMessage, SftpAccount, User
+from accounts.models import District, OutboxMessage, SecondFactorReset, SftpAccount, User
 from accounts.notices import message_queue
 from hosts.connect import files_for, fingerprint
 from hosts.core.paths import downloads
@@ -71,6 +72,7 @@ class Scene:
     blackout: BlackoutDays
     people: dict[str, User]
     run: PropagationRun
+    reset: SecondFactorReset
     mail: OutboxMessage
 
     def client(self, person: str, *, enforce_csrf_checks: bool = False) -> Client:
@@ -89,6 +91,7 @@ class Scene:
             "guard_raise_end": {"slug": slug, "pk": self.raised.pk},
             "blackouts_end": {"pk": self.blackout.pk},
             "guard_blackout_end": {"slug": slug, "pk": self.blackout.pk},
+            "second_factor_decide": {"pk": self.reset.pk},
             "outbox_message": {"pk": self.mail.pk},
             "propagation_run": {"pk": self.run.pk},
             "propagation_run_state": {"pk": self.run.pk},
@@ -155,6 +158,7 @@ def make_scene() -> Scene:
         BlackoutDays.objects.create(district=districts["active"], **LATER_STILL),
         people,
         run,
+        _reset(),
         OutboxMessage.objects.get(kind="test"),
     )
 
@@ -166,6 +170,14 @@ def _lying(account: SftpAccount) -> str:
     files.make_directory(place)
     files.write(place.child("data.dump"), b"a backup")
     return number_of(account, ("backups", "data.dump"))
+
+
+def _reset() -> SecondFactorReset:
+    """Somebody's lost second factor that waits for a second person; another has lost theirs, and nobody has asked."""
+    for email in ("lost@district.example", "asked@district.example"):
+        person = PersonFactory(email=email)
+        TOTP.activate(person, "JBSWY3DPEHPK3PXP")
+    return SecondFactorReset.objects.create(person=person, reason="Called back.")
 
 
 def row_add(account: SftpAccount, name: str) -> AccountKey:

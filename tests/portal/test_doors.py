@@ -77,6 +77,8 @@ DISTRICT = (
         (DONE, SHUT, NONE, DONE, DONE, DONE),
         {"authorized_keys": text("ed25519"), "version": 1, "reason": "They asked on the telephone."},
     ),
+    Row("district_sign_in", READ, ALL_READ),
+    Row("district_sign_in", WRITE, (DONE, SHUT, NONE, SHUT, SHUT, DONE), {"asks": "yes"}),
     Row("technical_settings_state", READ, ALL_READ),
     Row("connect", READ, ALL_READ),
     Row("connect_state", READ, ALL_READ),
@@ -251,6 +253,14 @@ VENDOR = (
         (*NOBODYS, SHUT, SHUT, DONE),
         {"name": "New", "email": "new@district.example", "role": str(Role.DISTRICT_VIEWER)},
     ),
+    Row("second_factors", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
+    Row(
+        "second_factors",
+        WRITE,
+        (*NOBODYS, DONE, DONE, DONE),
+        {"email": "lost@district.example", "reason": "Called back at the office."},
+    ),
+    Row("second_factor_decide", WRITE, (*NOBODYS, SHUT, DONE, DONE), {"decision": "allow"}),
     Row("outbox", READ, (*NOBODYS, SHUT, SHUT, SHOWN)),
     Row("outbox_message", READ, (*NOBODYS, SHUT, SHUT, SHOWN)),
     Row("audit_log", READ, (*NOBODYS, SHUT, SHUT, SHOWN)),
@@ -262,7 +272,13 @@ EVERYBODYS = (
     "account_change_password",
     "account_reauthenticate",
     "sessions",
+    "mfa_index",
+    "mfa_activate_totp",
+    "mfa_generate_recovery_codes",
+    "mfa_reauthenticate",
 )
+# Of somebody who has a second factor, or is about to type its code (tests/accounts/test_second_factor.py).
+WITH_SECOND_FACTOR = ("mfa_deactivate_totp", "mfa_view_recovery_codes", "mfa_download_recovery_codes")
 # And what they do there: with what is their own, whatever number they send.
 OWN_DOINGS = ("session_end", "sessions_end_others")
 # What somebody who is not signed in gets; every other address sends them to the sign-in page.
@@ -281,7 +297,7 @@ OPEN = {
     "account_reset_password_from_key": 200,
     "account_reset_password_from_key_done": 200,
 }
-SIGN_IN_ONLY = ("account_set_password", "account_confirm_login_code")
+SIGN_IN_ONLY = ("account_set_password", "mfa_authenticate", "account_confirm_login_code")
 TOKEN = re.compile(rb'value="[A-Za-z0-9]{64}"')
 ROWS = (*DISTRICT, *VENDOR)
 WRITES = [row for row in ROWS if row.method == WRITE]
@@ -300,7 +316,7 @@ def _cases(rows: tuple[Row, ...]) -> list[object]:
 
 
 def test_every_address_has_a_row() -> None:
-    told = {*(row.name for row in ROWS), *EVERYBODYS, *OWN_DOINGS, *OPEN, *SIGN_IN_ONLY}
+    told = {*(row.name for row in ROWS), *EVERYBODYS, *OWN_DOINGS, *WITH_SECOND_FACTOR, *OPEN, *SIGN_IN_ONLY}
     assert set(NAMES) == told
 
 

@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.audit import record
-from accounts.models import User
+from accounts.models import SecondFactorReset, User
 from accounts.notices import message_queue
 from hosts.connect import files_for
 from hosts.core.paths import downloads
@@ -82,6 +82,7 @@ def test_every_template_is_used_by_something() -> None:
     )
     theirs = (
         "account/",
+        "mfa/",
         "allauth/",
         "django/",
         "429.html",
@@ -302,8 +303,18 @@ def _more_sessions() -> None:
         browser.get(reverse("sessions"))
 
 
+def _more_resets() -> None:
+    for state in ("waiting", "done", "declined"):
+        for _ in range(3):
+            SecondFactorReset.objects.create(
+                person=PersonFactory(), asked_by=StaffFactory(), decided_by=StaffFactory(), reason="x", state=state
+            )
+
+
 BUDGET = {
     "downloads": (ADMINISTRATOR, _more_downloads),
+    "second_factors": (SYSTEM, _more_resets),
+    "district_sign_in": (ADMINISTRATOR, _more_people),
     "sessions": (ADMINISTRATOR, _more_sessions),
     "technical_settings": (ADMINISTRATOR, _more_keys),
     "technical_settings_state": (ADMINISTRATOR, _more_keys),

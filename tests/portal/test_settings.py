@@ -151,6 +151,32 @@ def test_a_proxy_that_must_be_there_and_is_not_listed_is_a_warning(
     assert _ids(checks.proxies_are_known(None)) == found
 
 
+@pytest.mark.parametrize(("is_https", "is_required", "found"), [(1, 0, ["portal.W004"]), (1, 1, []), (0, 0, [])])
+def test_a_password_alone_is_a_warning_where_people_come_over_the_network(
+    settings: LazySettings, is_https: int, is_required: int, found: list[str]
+) -> None:
+    settings.IS_HTTPS, settings.SECOND_FACTOR_REQUIRED = bool(is_https), bool(is_required)
+    assert _ids(checks.staff_have_second_factors(None)) == found
+
+
+COMPULSORY = (
+    ({}, False),
+    ({"DEMO": "0"}, True),
+    ({"PUBLIC_URL": "https://portal.example"}, True),
+    ({"DEMO": "0", "SECOND_FACTOR_REQUIRED": "0"}, False),
+)
+
+
+@pytest.mark.parametrize(("told", "is_required"), COMPULSORY)
+def test_only_the_demonstration_on_one_machine_lets_staff_in_without(
+    tmp_path: Path, told: dict[str, str], is_required: bool
+) -> None:
+    code = "from portal import settings; print(settings.SECOND_FACTOR_REQUIRED)"
+    env = {**os.environ, "DATA_DIR": str(tmp_path), **told}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(is_required)
+
+
 def test_a_descriptor_that_cannot_be_used_is_found_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> None:
         raise checks.DescriptorError("not-json", "x.json", "It is no JSON.")

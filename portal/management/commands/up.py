@@ -141,6 +141,9 @@ class Command(BaseCommand):
         for person in people:
             place = person.district or settings.VENDOR_NAME
             self._say(f"    {person.email:<28} {person.password:<19} {person.role}, {place}")
+        if settings.DEMO and not settings.SECOND_FACTOR_REQUIRED:
+            self._say("")
+            self._say("  A demonstration: staff sign in without a second factor. Elsewhere they need one (DEMO=0).")
         self._say("")
         self._say("  Ctrl-C stops everything.")
 

@@ -1,0 +1,49 @@
+"""Writes down what people do with their second factor, which allauth does for them."""
+
+from allauth.mfa.models import Authenticator
+from allauth.mfa.signals import authenticator_added, authenticator_removed, authenticator_reset, authenticator_used
+from django.dispatch import receiver
+from django.http import HttpRequest
+
+from . import audit, services
+from .models import User
+from .second_factor import MARK
+from .sessions import sessions_of
+
+TOTP, RECOVERY_CODES = Authenticator.Type.TOTP, Authenticator.Type.RECOVERY_CODES
+
+
+@receiver(authenticator_added)
+def second_factor_set_up(request: HttpRequest, user: User, authenticator: Authenticator, **_: object) -> None:
+    """Whoever signed in elsewhere has shown no code: they sign in anew."""
+    if authenticator.type == TOTP:
+        audit.record("second factor set up", actor=user, subject=user.email)
+        _others_end(request, user)
+
+
+@receiver(authenticator_removed)
+def second_factor_given_up(request: HttpRequest, user: User, authenticator: Authenticator, **_: object) -> None:
+    """Nor may a browser elsewhere go on as if there were one."""
+    if authenticator.type == TOTP:
+        request.session.pop(MARK, None)
+        audit.record("second factor given up", actor=user, subject=user.email)
+        _others_end(request, user)
+
+
+@receiver(authenticator_reset)
+def recovery_codes_made(user: User, **_: object) -> None:
+    """The earlier ones open nothing any more."""
+    audit.record("recovery codes made anew", actor=user, subject=user.email)
+
+
+@receiver(authenticator_used)
+def recovery_code_used(user: User, authenticator: Authenticator, **_: object) -> None:
+    """Somebody without their telephone, or with somebody else's list."""
+    if authenticator.type == RECOVERY_CODES:
+        audit.record("recovery code used", actor=user, subject=user.email)
+
+
+def _others_end(request: HttpRequest, user: User) -> None:
+    others = list(sessions_of(user).exclude(session_key=request.session.session_key))
+    if others:
+        services.sessions_end(others, person=user, actor=user)

@@ -1,0 +1,77 @@
+"""Who must have a second factor, and what is done when one is lost."""
+
+from allauth.mfa.models import Authenticator
+from django.contrib import messages
+from django.db.models import Exists, OuterRef
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+
+from .. import services
+from ..access import district_for, role_in, tool_for
+from ..core.roles import Right, Tool, may
+from ..forms import ResetForm
+from ..fresh import fresh_sign_in
+from ..models import SecondFactorReset, User
+from ..second_factor import resets_decided, resets_waiting
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def district_sign_in(request: HttpRequest, slug: str) -> HttpResponse:
+    """Whether a district asks its people for a second factor, and who of them has one."""
+    needed = Right.WRITE if request.method == "POST" else Right.READ
+    district = district_for(request.user, slug, Tool.SIGN_IN, needed)
+    assert isinstance(request.user, User)
+    if request.method == "POST":
+        fresh_sign_in(request)
+        services.district_second_factor_set(district, request.POST.get("asks") == "yes", actor=request.user)
+        messages.success(request, "Saved.")
+        return redirect("district_sign_in", slug=slug)
+    role = role_in(request.user, district)
+    totp = Authenticator.objects.filter(user=OuterRef("user"), type=Authenticator.Type.TOTP)
+    people = district.memberships.select_related("user").annotate(has_second_factor=Exists(totp))
+    context = {
+        "district": district,
+        "people": people.filter(user__is_active=True).order_by("user__email"),
+        "may_write": role is not None and may(role, Tool.SIGN_IN, Right.WRITE) and district.state == "active",
+    }
+    return render(request, "accounts/district_sign_in.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def second_factors(request: HttpRequest) -> HttpResponse:
+    """Second factors that were lost: asked for by one of staff, decided by another."""
+    person = tool_for(request.user, Tool.SECOND_FACTORS, Right.ADD if request.method == "POST" else Right.READ)
+    form = ResetForm(request.POST or None)
+    if form.is_valid():
+        fresh_sign_in(request)
+        try:
+            services.second_factor_reset_ask(**form.cleaned_data, actor=person)
+        except services.Refused as refused:
+            form.add_error("email", refused.message)
+        else:
+            messages.success(request, "Asked. Now a second person decides, within a day.")
+            return redirect("second_factors")
+    context = {
+        "form": form,
+        "waiting": resets_waiting(),
+        "decided": resets_decided(),
+        "may_decide": person.has_tool(Tool.SECOND_FACTORS, Right.WRITE),
+    }
+    return render(request, "accounts/second_factors.html", context, status=422 if form.errors else 200)
+
+
+@require_POST
+def second_factor_decide(request: HttpRequest, pk: int) -> HttpResponse:
+    """Takes a lost second factor off, or declines."""
+    person = tool_for(request.user, Tool.SECOND_FACTORS, Right.WRITE)
+    reset = get_object_or_404(SecondFactorReset, pk=pk)
+    fresh_sign_in(request)
+    is_allowed = request.POST.get("decision") == "allow"
+    try:
+        services.second_factor_reset_decide(reset, allow=is_allowed, actor=person)
+    except services.Refused as refused:
+        messages.error(request, refused.message)
+    else:
+        messages.success(request, "Taken off. They are signed out everywhere." if is_allowed else "Declined.")
+    return redirect("second_factors")
