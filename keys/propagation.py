@@ -268,8 +268,10 @@ def _leaves_out_too_many(host: Host, files: HostFiles) -> bool:
 
 
 def _awaits_decision(host: Host) -> bool:
-    """Whether the last run over the host was stopped, and nobody has allowed what it would have removed."""
-    last = HostRun.objects.filter(host=host, state__in=HostRun.ENDED).order_by("-finished").first()
+    """Whether the last run that got through to the host was stopped, and nobody has allowed what it would have
+    removed."""
+    ended = HostRun.objects.filter(host=host, state__in=HostRun.ENDED).exclude(state=HostRun.State.FAILED)
+    last = ended.order_by("-finished").first()
     return last is not None and last.state == HostRun.State.STOPPED and last.allowed is None
 
 

@@ -392,9 +392,21 @@ def test_what_people_asked_for_goes_on_while_a_run_is_stopped(many: list[SftpAcc
     assert _file(many[3]).state == "on_host"
 
 
-def test_neither_the_sweep_nor_a_save_gets_past_a_stopped_run(many: list[SftpAccount]) -> None:
+def _down(host: Host) -> None:
+    raise HostDown("The host cannot be reached.")
+
+
+@pytest.mark.parametrize("then_away", [False, True], ids=["", "the host was away for the next run"])
+def test_neither_the_sweep_nor_a_save_gets_past_a_stopped_run(
+    many: list[SftpAccount], monkeypatch: pytest.MonkeyPatch, then_away: bool
+) -> None:
     AccountKey.objects.filter(account__in=many[:3]).delete()
     _run()
+    if then_away:
+        with monkeypatch.context() as patched:
+            patched.setattr(propagation, "connected", _down)
+            assert _run().state == "failed"
+        Host.objects.update(tries=0, next_try=None)
     KeyFile.objects.update(wanted=timezone.now() - timedelta(minutes=30))
     sweep()
     _save(many[0], "ed25519")
