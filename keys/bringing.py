@@ -40,7 +40,7 @@ from hosts.keyplace import KeyPlace, read_ours
 from hosts.models import Host
 
 from .core import authorized_keys
-from .core.drift import Asked, FoundLine, difference, digest_of, foreign_lines
+from .core.drift import Asked, FoundLine, difference, digest_of, foreign_lines, too_large
 from .models import FoundLine as FoundLineRow
 from .models import KeyFile, KeySet, LostKey, PropagationRun
 from .retrying import OF_THE_HOST, fail_noted
@@ -350,10 +350,7 @@ def _take_out_asked(work: _Work, path: paths.HostPath, one: Wanted, leave: Leave
     found = difference(there, one.content, one.known, asked_since([one]).get(one.account_pk, Asked()))
     if len(found.unasked) > leave.unasked or not (found.removed or found.foreign):
         return
-    if found.foreign:
-        rows = found_rows(work.host, one.account_pk, path.name, found.foreign)
-        FoundLineRow.objects.bulk_create(rows, ignore_conflicts=True)
-        _tell_found(work.host, one.account_pk, found.foreign)
+    _quarantine(work, path, one, found.foreign)
     staying = {entry.key.fingerprint for entry in authorized_keys.entries_in(authorized_keys.read(there))}
     entries = authorized_keys.entries_in(authorized_keys.read(one.content))
     _written(work.files, path, authorized_keys.render((e for e in entries if e.key.fingerprint in staying), stamp))
@@ -484,7 +481,10 @@ def _read(work: _Work) -> None:
             work.there[one.account_pk] = found
             if not work.place.is_sound(found):
                 work.anew.add(one.file_pk)
-        elif isinstance(found, (Refused, TooLarge)):  # no account of ours can have a file so large
+        elif isinstance(found, TooLarge):  # no account of ours can have one
+            _quarantine(work, path, one, (too_large(LARGEST_FILE),))
+            work.lost.add(one.account_pk)
+        elif isinstance(found, Refused):
             work.lost.add(one.account_pk)
         elif isinstance(found, NotSafe):
             with _failing_alone(work, one.account_pk):
@@ -546,6 +546,13 @@ def _tell_found(host: Host, account_pk: int, lines: Iterable[FoundLine]) -> None
     context = {"account": account, "host": host, "lines": told}
     notice_send("key-found", administrators_of(account.district), context, about=about, district=account.district)
     notice_send("key-found", staff_in(Role.OPS), context, about=about, district=account.district)
+
+
+def _quarantine(work: _Work, path: paths.HostPath, one: Wanted, lines: tuple[FoundLine, ...]) -> None:
+    if lines:
+        rows = found_rows(work.host, one.account_pk, path.name, lines)
+        FoundLineRow.objects.bulk_create(rows, ignore_conflicts=True)
+        _tell_found(work.host, one.account_pk, lines)
 
 
 def found_rows(host: Host, account_pk: int | None, username: str, lines: Iterable[FoundLine]) -> Iterator[FoundLineRow]:
@@ -613,10 +620,7 @@ def _take_out(
 ) -> tuple[tuple[authorized_keys.Entry, ...], bool]:
     """Takes out of a set on the host what waits for no decision; what is left, and whether lines were foreign."""
     foreign = foreign_lines(there)
-    if foreign:
-        rows = found_rows(work.host, one.account_pk, path.name, foreign)
-        FoundLineRow.objects.bulk_create(rows, ignore_conflicts=True)
-        _tell_found(work.host, one.account_pk, foreign)
+    _quarantine(work, path, one, foreign)
     entries = entries_staying(one.account_pk, there)
     if foreign or len(entries) < len(authorized_keys.entries_in(authorized_keys.read(there))):
         _written(work.files, path, authorized_keys.render(entries, stamp))

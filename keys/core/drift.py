@@ -155,12 +155,25 @@ def _print(line: Line) -> str:
 
 
 def _kept(lines: list[Line]) -> tuple[FoundLine, ...]:
-    """These lines for the quarantine. If they are too many, those that hold a key are kept before all others: nobody
-    hides one behind comments."""
-    if len(lines) > KEPT_LINES:
-        first = sorted(lines, key=lambda line: line.entry is None and key_in(line.raw) is None)[:KEPT_LINES]
-        lines = sorted(first, key=lambda line: line.number)
-    return tuple(_found(line) for line in lines)
+    """These lines for the quarantine. If they are too many, those that hold a key are kept before all others, and of
+    the rest the fingerprints: nobody hides one behind comments, or many."""
+    if len(lines) <= KEPT_LINES:
+        return tuple(_found(line) for line in lines)
+    ranked = sorted(lines, key=lambda line: line.entry is None and key_in(line.raw) is None)
+    kept, rest = ranked[: KEPT_LINES - 1], ranked[KEPT_LINES - 1 :]
+    return (*(_found(line) for line in sorted(kept, key=lambda line: line.number)), _counted(rest))
+
+
+def _counted(lines: list[Line]) -> FoundLine:
+    """One finding for lines that are too many to be kept each."""
+    prints = [one.fingerprint for one in map(_found, lines) if one.fingerprint]
+    told = f"# {len(lines)} more lines, which were not kept. Keys in them: {' '.join(prints) or 'none'}"
+    return FoundLine(told.encode("ascii")[:KEPT_LENGTH])
+
+
+def too_large(limit: int) -> FoundLine:
+    """What is kept of a file of more than `limit` bytes, which nobody reads."""
+    return FoundLine(f"# A whole file of more than {limit:,} bytes, which was neither read nor kept.".encode("ascii"))
 
 
 def _found(line: Line) -> FoundLine:

@@ -144,6 +144,15 @@ def test_a_key_behind_comments_is_kept_before_them() -> None:
         for found in (difference(there, _file(2), _known(_file(2)), Asked()).foreign, found_lines(there)):
             assert len(found) == KEPT_LINES
             assert _print("ed25519") in [line.fingerprint for line in found]
+            assert found[-1].raw.endswith(b" more lines, which were not kept. Keys in them: none")
+
+
+def test_a_key_behind_many_others_leaves_its_fingerprint() -> None:
+    many = (text("rsa3072").encode() + b"\n") * (KEPT_LINES + 4)
+    found = found_lines(many + text("ed25519").encode() + b"\n")
+    assert len(found) == KEPT_LINES
+    assert found[-1].raw.startswith(b"# 6 more lines, which were not kept. Keys in them: SHA256:")
+    assert found[-1].raw.endswith(_print("ed25519").encode())
 
 
 def test_a_strangers_file_is_kept_without_our_header() -> None:

@@ -108,6 +108,18 @@ def test_a_file_that_somebody_changed_is_put_right_by_the_next_run(account: Sftp
     assert _on_host(account.username).read_bytes() == right
     run = PropagationRun.objects.get(cause="hourly")
     assert (run.written, run.drifted) == (1, 1)
+    kept = FoundLine.objects.values_list("line", flat=True)
+    assert [line[:60] for line in kept] == ([_told(content)] if content else [])
+    assert OutboxMessage.objects.filter(kind="key-found").exists() == bool(kept)
+
+
+def _told(content: bytes) -> str:
+    """What the quarantine has of it, at most 60 letters."""
+    return (
+        "# A whole file of more than 4,194,304 bytes, which was neith"
+        if len(content) > 60
+        else content.decode().strip()
+    )
 
 
 def test_an_account_that_waits_no_longer_gets_no_run_of_its_own(account: SftpAccount) -> None:
