@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hosts.core.keyfile import FILE_LIMIT
 from hosts.core.signin import fingerprint
 from tests.hosts.serving import key_pair
 
@@ -102,6 +103,14 @@ def test_a_link_or_a_directory_is_not_read(place: Place, tmp_path: Path) -> None
     os.mkfifo(place.keys / "fifo.k12.us")
     for name in ("link.k12.us", "directory.k12.us", "fifo.k12.us"):
         assert place.ask(name).stdout == ""
+
+
+@pytest.mark.parametrize(("more", "shown"), [(0, LINES), (1, "")], ids=["as long as may be", "longer"])
+def test_a_file_that_is_too_long_to_be_the_portals_opens_nothing(place: Place, more: int, shown: str) -> None:
+    """As on the embedded host."""
+    length = FILE_LIMIT - len(FILE.encode()) + more
+    (place.keys / NAME).write_text("#" * (length - 1) + "\n" + FILE, encoding="utf-8")
+    assert place.ask(NAME, *GOOD).stdout == shown
 
 
 def test_a_key_that_is_not_in_the_file_is_noted_once(place: Place, tmp_path: Path) -> None:
