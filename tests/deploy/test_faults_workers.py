@@ -130,13 +130,21 @@ def _check_ended(scene: Scene, new: dict[str, bytes], where: str, state: dict[st
     assert [mail for mail in state["mails"] if "key-found" in mail] == TOLD_ONCE, (where, state["mails"])
 
 
-def test_a_worker_killed_between_any_two_steps_is_finished_by_the_next(scene: Scene) -> None:
+@pytest.mark.parametrize("are_doubted", [False, True], ids=["at home", "homes in doubt"])
+def test_a_worker_killed_between_any_two_steps_is_finished_by_the_next(scene: Scene, are_doubted: bool) -> None:
+    def back() -> None:
+        scene.back()
+        if are_doubted:
+            scene.one.do("doubt_homes")
+
+    back()
     seams = scene.one.do("run")
     _check_ended(scene, scene.new, "undisturbed")
     assert len(set(seams)) > 15, seams
+    assert ("before _take_out_early" in seams) == are_doubted
     for number, seam in enumerate(seams, 1):
         where = f"killed at seam {number}, {seam}"
-        scene.back()
+        back()
         scene.one.begin("run", seam=number)
         assert scene.one.end() == {"died": signal.SIGKILL}, where
         check_whole(scene.host, scene.old, scene.new)

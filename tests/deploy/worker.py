@@ -36,7 +36,18 @@ from tests.deploy import fleet  # noqa: E402
 from tests.keys import sweeping  # noqa: E402
 
 STEPS: dict[object, tuple[str, ...]] = {
-    bringing: ("_clear_retired_names", "_read", "_judge", "_make_homes", "_write", "_note", "note_read", "_tell_found"),
+    bringing: (
+        "_call_off",
+        "_take_out_early",
+        "_clear_retired_names",
+        "_read",
+        "_judge",
+        "_make_homes",
+        "_write",
+        "_note",
+        "note_read",
+        "_tell_found",
+    ),
     propagation: ("parts_make", "part_do", "_run_end", "_note_failures", "note_read"),
     propagation._Part: ("_begin", "look", "compare", "look_at_strangers", "_may_go_on", "_count", "_strangers_remove"),
 }
@@ -105,6 +116,12 @@ def prepare(columns: dict[str, Any], count: int) -> None:
     propagation.run_hourly()
     PropagationRun.objects.all().delete()
     KeySet.objects.update(run=None)
+
+
+def doubt_homes() -> None:
+    """As after the host has moved: whether anybody has a home there, its helper has to say."""
+    KeyFile.objects.update(has_home=False)
+    Host.objects.update(accounts_digest="")
 
 
 def contents() -> dict[str, str]:
@@ -187,7 +204,7 @@ def state() -> dict[str, Any]:
     }
 
 
-_ASKED = (prepare, contents, save_all, keep, save, run, push, time_passes, sweep, recover, state)
+_ASKED = (prepare, doubt_homes, contents, save_all, keep, save, run, push, time_passes, sweep, recover, state)
 ASKED = {each.__name__: each for each in _ASKED}
 
 
