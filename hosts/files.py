@@ -35,7 +35,9 @@ class Entry:
     `name` may carry undecodable bytes as surrogates: show it with `paths.shown`. `size` is in bytes, `links`
     counts the file's names (over 1: another name can change it), `inode` tells two files of one host apart;
     over SFTP, which tells neither, they are 1 and 0. `modified` is in seconds since the epoch, by the host's clock;
-    `owner` and `group` are numbers on the host, None if they are not told; `mode` the permission bits.
+    `owner` and `group` are numbers on the host, None if they are not told; `mode` the permission bits. `changed`: when
+    anything of it last changed, in nanoseconds by the host's clock, which no client can set; 0 over SFTP, which does
+    not tell.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Entry:
     owner: int | None = None
     mode: int = 0
     group: int | None = None
+    changed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

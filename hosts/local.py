@@ -192,7 +192,8 @@ def entry_of(name: str, status: os.stat_result) -> Entry:
     }
     kind = kinds.get(stat.S_IFMT(status.st_mode), EntryKind.OTHER)
     numbers = (status.st_size, status.st_nlink, status.st_ino, int(status.st_mtime))
-    return Entry(name, kind, *numbers, status.st_uid, stat.S_IMODE(status.st_mode), status.st_gid)
+    owned = (status.st_uid, stat.S_IMODE(status.st_mode), status.st_gid)
+    return Entry(name, kind, *numbers, *owned, status.st_ctime_ns)
 
 
 def scanned(directory: int) -> Iterator[tuple[bytes, os.stat_result]]:

@@ -52,6 +52,7 @@ DATA_LIMIT = 261_120
 HANDLE_LIMIT = 128
 ANSWER_LIMIT = 256 * 1024
 _READ_ONLY = "You can write only below /upload."
+_TAKEN = "This upload has been taken over, so the file can no longer be changed. Send it in a new one."
 _Handlers = dict[int | bytes, Any]
 Times = tuple[int, int]  # when it was read and when it was written, in seconds since the epoch
 
@@ -184,6 +185,15 @@ def _unshared(status: os.stat_result) -> None:
         raise Refused("This file has a second name; it cannot be changed.")
 
 
+def is_taken(root: int, handle: int) -> bool:
+    """Whether an open file no longer lies in an upload directory below `root`: the portal has renamed one above it."""
+    top, place = (os.readlink(f"/proc/self/fd/{one}".encode("ascii")) for one in (root, handle))
+    if not place.startswith(top.rstrip(b"/") + b"/"):
+        return False
+    parts = place[len(top.rstrip(b"/")) + 1 :].split(b"/")
+    return parts[0] != b"homes" or parts[2:3] != [b"upload"]
+
+
 def _set(handle: int, size: int | None, times: Times | None) -> None:
     if size is not None:
         os.ftruncate(handle, size)
@@ -216,22 +226,31 @@ class DistrictTree(SFTPServer):
         with self._above(parts) as (above, name):
             handle = file_open(above, name, _system_flags(pflags))
             try:
-                self._opened_for(handle, pflags, writing)
                 if writing:
-                    self._writes.opened(self._account, handle, parts)
+                    self._told(handle, parts)
+                if pflags & FXF_TRUNC:
+                    os.ftruncate(handle, 0)
             except BaseException:
                 os.close(handle)
+                self._writes.closed(self._account, handle)
                 raise
         file = OpenFile(handle, parts[-1], writing)
         self._open.add(file)
         return file
 
-    def _opened_for(self, handle: int, pflags: int, writing: bool) -> None:
-        # Looked at before anything is cut off: a file with a second name may be somebody else's too.
-        if writing:
-            _unshared(os.fstat(handle))
-        if pflags & FXF_TRUNC:
-            os.ftruncate(handle, 0)
+    def _told(self, handle: int, parts: Parts) -> None:
+        """Tell that a file is open for writing, before anything is cut off or written; the caller takes it back.
+
+        Told first, and then looked whether it was taken; who claims renames first, and then asks what is open. So one
+        of the two always sees the other.
+        """
+        _unshared(os.fstat(handle))  # a file with a second name may be somebody else's too
+        self._writes.opened(self._account, handle, parts)
+        self._still_theirs(handle)
+
+    def _still_theirs(self, handle: int) -> None:
+        if is_taken(self._root, handle):
+            raise Refused(_TAKEN)
 
     def open56(self, path: bytes, desired_access: int, flags: int, attrs: SFTPAttrs) -> object:
         raise SFTPOpUnsupported("This server speaks SFTP version 3.")
@@ -254,6 +273,7 @@ class DistrictTree(SFTPServer):
 
     def write(self, file_obj: OpenFile, offset: int, data: bytes) -> int:  # type: ignore[override]
         with answered(file_obj.name):
+            self._still_theirs(file_obj.handle)
             done = os.pwrite(file_obj.handle, data, offset)
             while done < len(data):
                 done += os.pwrite(file_obj.handle, data[done:], offset + done)
@@ -284,10 +304,11 @@ class DistrictTree(SFTPServer):
                 return
             handle = file_open(above, name, os.O_WRONLY)
             try:
-                self._opened_for(handle, 0, True)
+                self._told(handle, parts)
                 _set(handle, attrs.size, times)
             finally:
                 os.close(handle)
+                self._writes.closed(self._account, handle)
 
     def lsetstat(self, path: bytes, attrs: SFTPAttrs) -> None:
         self.setstat(path, attrs)
@@ -297,6 +318,7 @@ class DistrictTree(SFTPServer):
             raise SFTPPermissionDenied("This file is open for reading only.")
         times = self._times(attrs)
         with answered(file_obj.name):
+            self._still_theirs(file_obj.handle)
             _set(file_obj.handle, attrs.size, times)
 
     def _times(self, attrs: SFTPAttrs) -> Times | None:

@@ -129,9 +129,10 @@ def test_a_listing_tells_what_is_there_and_follows_nothing(subject: Subject, out
     }
     there = os.stat(subject.here / "file")
     mode = stat.S_IMODE(there.st_mode)
-    assert subject.files.stat(AT.child("file")) == Entry(
-        "file", EntryKind.FILE, 5, names, there.st_ino * is_local, int(there.st_mtime), os.getuid(), mode, there.st_gid
-    )
+    numbers = (5, names, there.st_ino * is_local, int(there.st_mtime))
+    owned = (os.getuid(), mode, there.st_gid)
+    expected = Entry("file", EntryKind.FILE, *numbers, *owned, there.st_ctime_ns * is_local)
+    assert subject.files.stat(AT.child("file")) == expected
     assert subject.files.read(AT.child("odd\udcff\n"), 5) == b""
 
 

@@ -9,10 +9,14 @@ from pathlib import Path
 
 import paramiko
 import pytest
+from asyncssh import SFTPAttrs, SFTPPermissionDenied
+from asyncssh.constants import FXF_TRUNC, FXF_WRITE
 
 from hosts.connlog import Event
 from hosts.core.events import Kind
-from hosts.core.paths import key_file, username
+from hosts.core.paths import Username, key_file, username
+from hosts.core.tree import Parts
+from hosts.session import DistrictTree, OpenWrites
 
 from .clients import (
     CLIENTS,
@@ -212,6 +216,67 @@ def test_sizes_and_times_are_set_and_modes_and_owners_are_taken_and_ignored(
     status = (host.home(OURS) / "upload" / "file").stat()
     assert (status.st_size, status.st_mode & 0o777) == (3, 0o600)
     assert (status.st_atime, status.st_mtime) == (1_000_000, 1_000_001)
+
+
+def test_what_was_taken_over_is_changed_by_no_handle_that_stayed_open(host: Serving, raw: paramiko.SFTPClient) -> None:
+    """While it is processed, and when it lies in /upload-processed/."""
+    raw.mkdir(EPOCH)
+    old, claimed = host.home(OURS) / EPOCH[1:], host.root / "claimed" / "7"
+    with raw.open(f"{EPOCH}/users.csv", "w") as file:
+        file.write(b"as it was")
+        for place in (claimed, host.home(OURS) / "upload-processed" / "20261122-020000"):
+            old.rename(place)
+            lies = place / "users.csv"
+            before = lies.stat()
+            for change in (lambda: file.write(b"late"), lambda: file.truncate(2), lambda: file.utime((1, 1))):
+                with pytest.raises(PermissionError, match="taken over"):
+                    change()
+            assert (lies.read_bytes(), lies.stat()) == (b"as it was", before)
+            old = place
+        assert file.stat().st_size == 9
+
+
+def test_a_file_goes_on_being_written_when_it_or_its_directory_gets_another_name(
+    host: Serving, raw: paramiko.SFTPClient
+) -> None:
+    raw.mkdir(EPOCH)
+    with raw.open(f"{EPOCH}/users.csv.part", "w") as file:
+        file.write(b"one,")
+        raw.rename(f"{EPOCH}/users.csv.part", f"{EPOCH}/users.csv")
+        file.write(b"two,")
+        raw.rename(EPOCH, "/upload/20261123-020000")
+        file.write(b"three")
+        raw.remove("/upload/20261123-020000/users.csv")
+        file.write(b"four")
+        assert file.stat().st_size == 17
+
+
+def test_nothing_is_cut_off_before_it_is_told_that_it_is_open(tmp_path: Path) -> None:
+    """Who claims renames first and asks then: what was opened before that is told, what is told later cuts nothing."""
+    home, taken = tmp_path / "homes" / OURS / "upload" / "night", tmp_path / "claimed" / "7"
+    home.mkdir(parents=True)
+    taken.parent.mkdir()
+    (home / "users.csv").write_bytes(b"whole")
+    root = os.open(tmp_path, os.O_RDONLY)
+    told: list[str] = []
+
+    class Claiming(OpenWrites):
+        def opened(self, account: Username, handle: int, parts: Parts) -> None:
+            super().opened(account, handle, parts)
+            told.append((tmp_path / "open" / account).read_text())
+            home.rename(taken)
+
+    tree = DistrictTree(None, root=root, account=username(OURS), writes=Claiming(root))
+    with pytest.raises(SFTPPermissionDenied, match="taken over"):
+        tree.open(b"/upload/night/users.csv", FXF_WRITE | FXF_TRUNC, SFTPAttrs())
+    assert ((taken / "users.csv").read_bytes(), told) == (b"whole", ["night/users.csv\n"])
+    assert list((tmp_path / "open").iterdir()) == []
+    taken.rename(home)
+    with pytest.raises(SFTPPermissionDenied, match="taken over"):
+        tree.setstat(b"/upload/night/users.csv", SFTPAttrs(size=0))
+    assert (taken / "users.csv").read_bytes() == b"whole"
+    assert list((tmp_path / "open").iterdir()) == []
+    os.close(root)
 
 
 def test_a_handle_that_is_open_for_reading_changes_nothing(host: Serving, raw: paramiko.SFTPClient) -> None:
