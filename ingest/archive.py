@@ -1,7 +1,7 @@
 """The end of an epoch's way on the host: its place in /upload-processed/, what we lay into it, its deletion one day."""
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -18,13 +18,13 @@ from hosts.files import Entry, EntryKind, HostFiles
 from hosts.local import TEMPORARY_PREFIX
 
 from . import listings, logbook
-from .core.discovery import EPOCH_NAME
+from .core.discovery import EPOCH_NAME, is_epoch_name
 from .core.findings import Finding as Found
-from .core.late import LATE, late_findings
-from .models import Epoch, Finding, FindingList
+from .core.late import LATE, Taken, late_findings, made_again
+from .models import Epoch, EpochFile, Finding, FindingList
 from .outcome import is_applying, is_ended
 from .sighting import name_of
-from .staging import FilesLost, claimed_needed, data_in, meant_name
+from .staging import FilesLost, claimed_needed, data_in, digest_of, mark_of, meant_name
 
 logger = logging.getLogger(__name__)
 LOG_NAME, RESULT_NAME, FINDINGS_NAME = "processing-log.txt", "result.json", "findings.csv"
@@ -101,14 +101,36 @@ def _leftovers_remove(files: HostFiles, epoch: Epoch) -> list[Entry]:
 def _late(epoch: Epoch, inside: Iterable[Entry], ours: Collection[str]) -> tuple[Found, ...]:
     """What is to be said of files that are not as they were when they were copied: once, however often it is tried.
 
-    Somebody may have held one open when the directory was claimed. By their sizes, which a listing tells; `ours`: the
+    Somebody may have held one open when the directory was claimed, or have made it again in /upload/ since. `ours`: the
     names of what we lay beside them, and may have already.
     """
     if not epoch.staging or any(code == LATE for _, code, *_ in epoch.tallies):
         return ()
-    copied = epoch.files.filter(archive="").values_list("name", "size")
-    there = [(meant_name(epoch, one), one.size) for one in data_in(inside) if one.name not in ours]
-    return tuple(late_findings(copied, there, is_applying(epoch)))
+    copied = {one.name: one for one in epoch.files.filter(archive="")}
+    taken = (Taken(one.name, one.size, one.sha256) for one in copied.values())
+    there = (_as_it_lies(epoch, one, copied) for one in data_in(inside) if one.name not in ours)
+    found = tuple(late_findings(taken, there, is_applying(epoch)))
+    return (*found, made_again(epoch.name)) if _is_made_again(epoch) else found
+
+
+def _as_it_lies(epoch: Epoch, entry: Entry, copied: Mapping[str, EpochFile]) -> Taken:
+    """A file as it lies there now. It is read only if it is as long as its copy and its host does not vouch for it."""
+    name = meant_name(epoch, entry)
+    before = copied.get(name)
+    if before is None or before.size != entry.size:
+        return Taken(name, entry.size, "")
+    if before.mark == mark_of(entry):
+        return Taken(name, entry.size, before.sha256)
+    with files_for(epoch.account.host).open_read(paths.claimed(epoch.pk).child(entry.name)) as source:
+        return Taken(name, entry.size, digest_of(source))
+
+
+def _is_made_again(epoch: Epoch) -> bool:
+    """Whether its directory is in /upload/ once more: of a file by itself that is nothing new."""
+    if not is_epoch_name(epoch.name):
+        return False
+    same = Epoch.objects.filter(account=epoch.account_id, name=epoch.name, state__in=Epoch.OUTSIDE)
+    return same.exclude(pk=epoch.pk).exists()
 
 
 def _free_name(epoch: Epoch) -> str:

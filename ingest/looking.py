@@ -229,6 +229,8 @@ def _look_at(epoch: Epoch, files: HostFiles, username: paths.Username, entry: En
     ripeness = discovery.ripeness(seen, still, is_open, quiet, alone=own is not None)
     ripeness = discovery.stalled(ripeness, still, timedelta(hours=settings.INGEST_STALLED_HOURS))
     ripeness = discovery.never_rests(ripeness, epoch.look_since - epoch.changing_since)
+    if ripeness.state in (discovery.State.UPLOADING, discovery.State.STALLED) and _was_taken(epoch):
+        ripeness = discovery.made_again(ripeness)
     if ripeness.ripe:
         if epoch.state == Epoch.State.ARRIVING or epoch.hurry:
             _recognise(epoch, files, {own: path} if own else {one.name: path.child(one.name) for one in inside}, own)
@@ -242,6 +244,12 @@ def _look_at(epoch: Epoch, files: HostFiles, username: paths.Username, entry: En
             if ripeness.state is discovery.State.STALLED and epoch.look_code != ripeness.state.value:
                 telling.stalled(epoch, ripeness.message)
             _judge(epoch, epoch.state, ripeness.state.value, ripeness.message)
+
+
+def _was_taken(epoch: Epoch) -> bool:
+    """Whether another upload of its name was taken from the same district."""
+    others = Epoch.objects.filter(district=epoch.district_id, name=epoch.name).exclude(pk=epoch.pk)
+    return others.exclude(state__in=(*Epoch.OUTSIDE, Epoch.State.GONE)).exists()
 
 
 def _rests(epoch: Epoch, still: timedelta) -> bool:

@@ -191,6 +191,9 @@ class EpochFile(models.Model):
     sha256 = models.CharField(max_length=64)
     encoding = models.CharField(max_length=20, blank=True, help_text="What it is written in, if not UTF-8.")
     delimiter = models.CharField(max_length=10, blank=True, help_text="What it was read by, if not commas.")
+    mark = models.CharField(
+        max_length=100, blank=True, help_text="What its host told of it when it was copied, if that vouches for it."
+    )
     table = models.CharField(max_length=100, blank=True)
     mode = models.CharField(max_length=10, blank=True)
     rows = models.PositiveIntegerField(default=0)

@@ -5,8 +5,9 @@ import hashlib
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -19,8 +20,9 @@ from django.utils import timezone
 from accounts.models import RetiredUsername
 from hosts.connect import files_for
 from hosts.core import paths
-from hosts.core.errors import HostError, NotThere, TooLarge
+from hosts.core.errors import AlreadyThere, HostError, NotThere, TooLarge
 from hosts.files import Entry, EntryKind, HostFiles
+from hosts.models import Host
 
 from .core.choose import COMPLETE
 from .core.container import read_archive
@@ -34,6 +36,8 @@ from .selectors import file_settings_of
 from .sighting import LIMITS, is_written, is_zip, look_of, name_of, the_one_zip
 
 BLOCK = 1024 * 1024
+# A change this soon after another one may leave the same time on a file.
+SAME_MOMENT = 2_000_000_000
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -64,6 +68,13 @@ class NotAtRest(HostError):
     """Since the directory was found complete, somebody has begun to send to it again."""
 
     code = "not-at-rest"
+    retry = True
+
+
+class StillWritten(HostError):
+    """What was claimed has changed while it was copied: the copies may be of two states of it."""
+
+    code = "still-written"
     retry = True
 
 
@@ -101,7 +112,7 @@ class Copied:
     """One private copy: its number in staging, its name for people, the zip it came in (or ""), size and digest.
 
     `encoding`: what it is written in if that is not UTF-8 and its district may send such files. `delimiter`: what it is
-    read by if its district says that it is not commas.
+    read by if its district says that it is not commas. `mark`: as `mark_of` tells.
     """
 
     number: int
@@ -111,6 +122,7 @@ class Copied:
     sha256: str
     encoding: str = ""
     delimiter: str = ""
+    mark: str = ""
 
 
 def claim(epoch: Epoch) -> object:
@@ -131,12 +143,25 @@ def claim(epoch: Epoch) -> object:
             return None
         raise _not_found(epoch)
     _rest_needed(files, epoch, entry)
-    if entry.kind is EntryKind.DIRECTORY:
-        files.rename(upload.child(entry.name), mine)
-    else:
+    target = mine
+    if entry.kind is not EntryKind.DIRECTORY:
         files.make_directory(mine)
-        files.rename(upload.child(entry.name), mine.child(entry.name))
+        target = mine.child(entry.name)
+    files.rename(upload.child(entry.name), target)
+    if epoch.account.host.kind == Host.Kind.EMBEDDED:  # elsewhere the claim itself ends whoever has a file open
+        _unopened_needed(files, epoch, target, upload.child(entry.name))
     return None
+
+
+def _unopened_needed(files: HostFiles, epoch: Epoch, mine: paths.HostPath, theirs: paths.HostPath) -> None:
+    """Gives back what somebody began to write in the moment in which it was taken. From then on no write reaches it.
+
+    If the district has put another there meanwhile, that is what is open.
+    """
+    if is_written(epoch.name, files.open_writes(paths.username(epoch.account.username))):
+        with suppress(AlreadyThere):
+            files.rename(mine, theirs)
+            raise NotAtRest("Files of it are being sent just now. We try again.")
 
 
 def _rest_needed(files: HostFiles, epoch: Epoch, entry: Entry) -> None:
@@ -201,15 +226,31 @@ def _encoding(one: Copied, place: Path) -> str:
 
 
 def _copies(files: HostFiles, epoch: Epoch, place: Path) -> Iterator[Copied]:
-    claimed, numbers = paths.claimed(epoch.pk), count()
+    claimed, numbers, now = paths.claimed(epoch.pk), count(), time.time_ns()
     entries = data_in(files.listing(claimed))
     packed = the_one_zip(entry.name for entry in entries)
     for entry in entries:
         target = place / f"{next(numbers):05}"
         with files.open_read(claimed.child(entry.name)) as source:
-            yield _copy_stream(source, target, meant_name(epoch, entry), "")
+            copied = _copy_stream(source, target, meant_name(epoch, entry), "")
+        yield replace(copied, mark="" if entry.changed > now - SAME_MOMENT else mark_of(entry))
         if entry.name == packed:
             yield from _unpacked(target, name_of(entry), place, numbers)
+    if data_in(files.listing(claimed)) != entries:
+        raise StillWritten("Its files were still changing while we copied them. We copy them again.")
+
+
+def mark_of(entry: Entry) -> str:
+    """What a host tells of a file that changes with its content, as one word. Two of the same mark are the same."""
+    return f"{entry.inode}-{entry.size}-{entry.modified}-{entry.changed}"
+
+
+def digest_of(source: BinaryIO) -> str:
+    """The digest of what is read from there, as that of a copy is told."""
+    digest = hashlib.sha256()
+    while block := source.read(BLOCK):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def data_in(inside: Iterable[Entry]) -> list[Entry]:
@@ -295,6 +336,7 @@ def copy_record(epoch: Epoch, prepared: tuple[str, tuple[Copied, ...]]) -> None:
             sha256=one.sha256,
             encoding=one.encoding,
             delimiter=one.delimiter,
+            mark=one.mark,
         )
         for one in copied
     )

@@ -187,6 +187,17 @@ def stalled(seen: Ripeness, unchanged_for: timedelta, patience: timedelta) -> Ri
     return Ripeness(State.STALLED, message, seen.names)
 
 
+def made_again(seen: Ripeness) -> Ripeness:
+    """The same, told of a directory that was taken before and has been made once more: mostly, what came too late."""
+    if seen.state not in (State.UPLOADING, State.STALLED):
+        return seen
+    message = (
+        f"{seen.message} An upload of this name was taken before; these files came after it and are no part of it. "
+        "With `COMPLETE` they are taken as one by itself: then send all files of the night, whole, or none."
+    )
+    return Ripeness(seen.state, message, seen.names)
+
+
 def never_rests(seen: Ripeness, changing_for: timedelta) -> Ripeness:
     """The same, or that the upload never rests: it has changed again and again for so long that none lasts."""
     if seen.ripe or seen.state in (*UNREADABLE, State.STALLED) or changing_for < LONGEST_UPLOAD:

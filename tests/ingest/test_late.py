@@ -1,24 +1,28 @@
 """What is written to an epoch's files after they were copied: the copy counts, and the log says so."""
 
 import csv
+import hashlib
 import io
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
 
 from accounts.models import District
-from ingest import pipeline
-from ingest.core.late import late_findings
+from ingest import pipeline, staging
+from ingest.core.late import AGAIN, Taken, late_findings
 from ingest.models import Epoch, FindingList, Record
 
 from . import epochs
 from .test_result import lying
-from .uploading import NEXT_NIGHT, NIGHT, home, night, process, queue
+from .uploading import NEXT_NIGHT, NIGHT, Watched, home, look, night, nothing, process, put, queue, staged, use
 
 FILE = "students.csv"
+STILL = "Its files were still changing while we copied them. We copy them again."
 BAD = {FILE: epochs.with_line(epochs.students()[FILE], 3, b"one,two")}
 
 
@@ -154,10 +158,120 @@ def test_an_epoch_without_copies_has_nothing_late(district: District) -> None:
     assert "[late]" not in Epoch.objects.get().log
 
 
-def test_a_file_is_compared_by_its_name_and_its_size() -> None:
-    copied = [("a.csv", 1), ("b.csv", 2), ("c.csv", 3)]
-    there = [("c.csv", 4), ("a.csv", 1), ("d\x1b.csv", 2)]
+def rewritten(place: Path) -> None:
+    """Other content, just as long, and the time of the old: all that a client can do to hide it."""
+    before = place.stat()
+    place.write_bytes(place.read_bytes().replace(b"1", b"7"))
+    os.utime(place, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (place.stat().st_size, place.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+@pytest.mark.parametrize("moment", [0, staging.SAME_MOMENT], ids=["vouched for", "read again"])
+def test_another_content_of_the_same_size_and_time_is_told(
+    district: District, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    monkeypatch.setattr(staging, "SAME_MOMENT", moment)
+    after_copy(monkeypatch, lambda epoch: rewritten(claimed(epoch) / FILE))
+    epoch = night(district, NIGHT, epochs.students())
+    assert bool(epoch.files.get().mark) is not bool(moment)
+    assert list(epoch.findings.values_list("file", "code")) == [(FILE, "late")]
+    assert "it is as long as it was, but something else stands in it." in epoch.log
+    lies = home(district) / "upload-processed" / NIGHT / FILE
+    assert hashlib.sha256(lies.read_bytes()).hexdigest() != epoch.files.get().sha256
+
+
+def test_a_file_that_was_only_touched_is_not_late(district: District, monkeypatch: pytest.MonkeyPatch) -> None:
+    after_copy(monkeypatch, lambda epoch: os.utime(claimed(epoch) / FILE, (1, 1)))
+    assert "[late]" not in night(district, NIGHT, epochs.students()).log
+
+
+def test_a_file_its_host_vouches_for_is_not_read_again(district: District, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "SAME_MOMENT", 0)
+    read: list[str] = []
+    files = Watched(lambda _, name: read.append(name), nothing)
+    queue(district, NIGHT, epochs.students())
+    use(monkeypatch, files)
+    process(district)
+    assert (Epoch.objects.get().state, read.count("open_read")) == ("loaded", 1)
+
+
+def test_what_changes_while_it_is_copied_is_copied_again_whole(
+    district: District, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_stream = staging._copy_stream
+
+    def changed_meanwhile(*args: Any) -> staging.Copied:
+        done = copy_stream(*args)
+        rewritten(claimed(Epoch.objects.get()) / FILE)
+        return done
+
+    with monkeypatch.context() as patch:
+        patch.setattr(staging, "_copy_stream", changed_meanwhile)
+        epoch = night(district, NIGHT, epochs.students())
+        assert (epoch.step, epoch.tries, epoch.trouble) == ("claim", 1, STILL)
+        assert [place for top in staged() for place in top.iterdir()] == []
+    Epoch.objects.update(next_try=None)
+    process(district)
+    epoch.refresh_from_db()
+    lies = home(district) / "upload-processed" / NIGHT / FILE
+    assert epoch.files.get().sha256 == hashlib.sha256(lies.read_bytes()).hexdigest()
+    assert (epoch.finished is not None, "[late]" in epoch.log) == (True, False)
+
+
+def test_what_is_opened_in_the_moment_of_the_claim_is_given_back(
+    district: District, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host tells that it is open only when it was renamed already."""
+    epoch = queue(district, NIGHT, epochs.students())
+    told = settings.SFTP_ROOT / "open" / district.domain
+
+    def opened(_: int, name: str) -> None:
+        if name == "rename":
+            told.parent.mkdir(exist_ok=True)
+            told.write_text(f"{NIGHT}/{FILE}\n")
+
+    use(monkeypatch, Watched(opened, nothing))
+    process(district)
+    epoch.refresh_from_db()
+    assert (epoch.state, epoch.step) == ("arriving", "")
+    assert (home(district) / "upload" / NIGHT / FILE).is_file()
+    assert not claimed(epoch).exists()
+
+
+def test_a_directory_that_is_made_again_is_told_in_the_log_and_where_it_lies(
+    district: District, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def again(_: Epoch) -> None:
+        put(district, NIGHT, {"teachers.csv": b"a,b\r\n"}, complete=False)
+        look()
+
+    with monkeypatch.context() as patch:
+        after_copy(patch, again)
+        queue(district, NIGHT, epochs.students())
+        process(district)
+    second, first = Epoch.objects.order_by("state")
+    assert (first.state, second.state) == ("loaded", "arriving")
+    assert list(first.findings.values_list("file", "code", "message")) == [(f"{NIGHT}/", "late", AGAIN)]
+    assert f"WARNING  {NIGHT}/  [late]" in first.log
+    assert [one["code"] for one in lying(first)["findings"]] == ["late"]
+    look()
+    second.refresh_from_db()
+    assert "An upload of this name was taken before" in second.look_sentence
+    assert (home(district) / "upload" / NIGHT / "teachers.csv").is_file()
+
+
+def test_the_first_directory_of_a_name_is_told_nothing_of_another(district: District) -> None:
+    put(district, NIGHT, epochs.students(), complete=False)
+    look()
+    look()
+    assert "taken before" not in Epoch.objects.get().look_sentence
+
+
+def test_a_file_is_compared_by_its_name_its_size_and_its_digest() -> None:
+    copied = [Taken("a.csv", 1, "a"), Taken("b.csv", 2, "b"), Taken("c.csv", 3, "c"), Taken("e.csv", 3, "e")]
+    there = [Taken("c.csv", 4, ""), Taken("a.csv", 1, "a"), Taken("d\x1b.csv", 2, ""), Taken("e.csv", 3, "f")]
     found = list(late_findings(copied, there, is_loaded=True))
-    assert [one.file for one in found] == ["c.csv", "d\\x1b.csv"]
+    assert [one.file for one in found] == ["c.csv", "d\\x1b.csv", "e.csv"]
     assert "it had 3 bytes then, and has 4 bytes now." in found[0].message
+    assert "it is as long as it was" in found[2].message
     assert not list(late_findings(copied, copied, is_loaded=True))
