@@ -13,6 +13,8 @@ from typing import Any
 from django.db.models import Q, Sum
 from django.utils import timezone
 
+from accounts.models import District
+
 from . import comparing, loading, telling, undoing
 from .allowances import calendar_of, limits_of, zone_of
 from .catalogue import format_named, records_of
@@ -136,7 +138,18 @@ def must_wait(epoch: Epoch) -> bool:
 
     What failed its check ends at once, and so does what was discarded.
     """
-    return epoch.is_ok and not is_discarded(epoch) and is_stopped(epoch.district_id)
+    pk = epoch.district_id
+    return epoch.is_ok and not is_discarded(epoch) and (is_stopped(pk) or is_suspended(pk))
+
+
+def must_not_load(epoch: Epoch) -> bool:
+    """Whether a night that would be applied has to wait, since its district was suspended after it was judged."""
+    return is_applying(epoch) and is_suspended(epoch.district_id)
+
+
+def is_suspended(district_pk: int) -> bool:
+    """Whether a district is suspended now: what has come from it waits."""
+    return District.objects.filter(pk=district_pk, state=District.State.SUSPENDED).exists()
 
 
 def is_stopped(district_pk: int) -> bool:

@@ -132,7 +132,13 @@ class Epoch(models.Model):
     @property
     def is_under_way(self) -> bool:
         """Whether the page should look again soon."""
-        return self.state in (Epoch.State.QUEUED, Epoch.State.WORKING)
+        return self.state in (Epoch.State.QUEUED, Epoch.State.WORKING) and not self.is_paused
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it waits since its district is suspended."""
+        waits = (Epoch.State.ARRIVING, Epoch.State.QUEUED, Epoch.State.BEHIND)
+        return self.state in waits and self.district.state == District.State.SUSPENDED
 
     @property
     def word(self) -> str:

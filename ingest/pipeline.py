@@ -17,6 +17,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from accounts.leases import LeaseLost, lease_kept, lease_renew, lease_take_at_once
+from accounts.models import District
 from hosts.core.errors import HostError
 
 from . import archive, checking, guarding, loading, staging, telling
@@ -34,8 +35,9 @@ STILL_SENT = (
     "Files of it were still being sent whenever we tried to take it. Give it its format again when that has ended."
 )
 FIRST_PAUSE = timedelta(seconds=5)
-# Before this step a night waits while another one is held.
 JUDGED = "compare"
+# Before these steps a night may have to wait for others, or for its district.
+MUST_WAIT = {JUDGED: guarding.must_wait, "load": guarding.must_not_load}
 # They read the private copies.
 READING = ("check", JUDGED)
 
@@ -91,7 +93,7 @@ def process(epoch: Epoch, lane: Lane, token: str, is_over: Callable[[], bool]) -
         if not _is_begun(epoch, lane, token):
             return
         for step in steps_left(epoch):
-            if step.name == JUDGED and guarding.must_wait(epoch):
+            if step.name in MUST_WAIT and MUST_WAIT[step.name](epoch):
                 _wait(epoch, lane, token)
                 return
             if step.name in READING and not (is_discarded(epoch) or staging.is_copied(epoch)):
@@ -251,13 +253,16 @@ def next_epoch(district_pk: int) -> Epoch | None:
     """The epoch to go on with: one begun before any other, then by name those that wait for their turn.
 
     One that trouble holds up holds up those after it: a night must not be applied over a later one. While one is held
-    by the guard, those after it are received and checked.
+    by the guard, those after it are received and checked. While the district is suspended none is taken that was not
+    begun before.
     """
     epochs = Epoch.objects.filter(district_id=district_pk).select_related("district", "account__host")
     begun = epochs.filter(state__in=[Epoch.State.WORKING, Epoch.State.STUCK]).order_by("started").first()
     if begun is not None:
         is_given_up = begun.state == Epoch.State.STUCK and begun.next_try is None
         return begun if not is_given_up and _may_go_on(begun) else None
+    if guarding.is_suspended(district_pk):
+        return None
     waiting = [Epoch.State.QUEUED]
     if not guarding.is_stopped(district_pk):
         waiting.append(Epoch.State.BEHIND)
@@ -279,9 +284,13 @@ def _may_go_on(epoch: Epoch) -> bool:
 
 
 def can_go_on() -> QuerySet[Epoch]:
-    """Epochs queued or begun, whose next try (if any) has come, of districts that trouble does not hold up."""
-    states = Q(state__in=[Epoch.State.QUEUED, Epoch.State.WORKING]) | guarding.whose_turn_has_come()
-    states |= Q(state=Epoch.State.STUCK, next_try__isnull=False)
+    """Epochs queued or begun, whose next try (if any) has come, of districts that trouble does not hold up.
+
+    In a suspended district only those begun go on, as far as they may.
+    """
+    states = Q(state=Epoch.State.QUEUED) | guarding.whose_turn_has_come()
+    states &= ~Q(district__state=District.State.SUSPENDED)
+    states |= Q(state=Epoch.State.WORKING) | Q(state=Epoch.State.STUCK, next_try__isnull=False)
     begun = Q(state__in=[Epoch.State.STUCK, Epoch.State.WORKING], next_try__gt=timezone.now())
     rests = Q(state=Epoch.State.STUCK, next_try=None) | begun
     held_up = Epoch.objects.filter(rests).values("district")

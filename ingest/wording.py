@@ -12,6 +12,12 @@ from .models import Epoch
 from .outcome import is_applying, is_discarded, judgement_of, loss_of
 from .pipeline import JUDGED, STEPS
 
+# What is said of nights that wait in a district that was suspended.
+PAUSED: dict[str, str] = {
+    Epoch.State.ARRIVING: "It lies in /upload/. The district is suspended: it is looked at again when that is over.",
+    Epoch.State.QUEUED: "Complete and recognised. The district is suspended: it waits as it came until that is over.",
+    Epoch.State.BEHIND: "Received and checked. The district is suspended: nothing is applied until that is over.",
+}
 IS_NEXT = "Its turn has come: it is compared with the records."
 
 
@@ -28,6 +34,8 @@ class Stage:
 
 def sentence(epoch: Epoch) -> str:
     """What has happened to the epoch, and who acts next, in one sentence."""
+    if epoch.is_paused:
+        return PAUSED[epoch.state]
     match epoch.state:
         case Epoch.State.ARRIVING:
             return epoch.look_sentence or "It is arriving. We look again in a few seconds."

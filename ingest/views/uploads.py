@@ -32,6 +32,8 @@ POLL: dict[str, int] = {
     Epoch.State.BEHIND: 10,
     **dict.fromkeys(Epoch.OUTSIDE[:2], 5),
 }
+# What waits until a district is suspended no more.
+SELDOM = 10
 WORST_FIRST = Case(When(severity="error", then=0), When(severity="warning", then=1), default=2)
 
 
@@ -92,7 +94,7 @@ def epoch_state(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def _epoch(request: HttpRequest, found: Epoch) -> dict[str, object]:
     told = held.context_of(request, found)
     # Behind nothing: it was sent back to be compared, or what it waited for has just been decided.
-    is_next = found.state == Epoch.State.BEHIND and not (told["first"] or told["stopped"])
+    is_next = found.state == Epoch.State.BEHIND and not (told["first"] or told["stopped"] or found.is_paused)
     is_in = found.state == Epoch.State.STUCK and is_loaded(found)
     return {
         **told,
@@ -112,8 +114,12 @@ def _epoch(request: HttpRequest, found: Epoch) -> dict[str, object]:
         "is_loaded": is_in,
         "can_undo": found.applied_version is not None and not undos.refusal(found),
         "can_hurry": found.state in (*Epoch.OUTSIDE, Epoch.State.WORKING, Epoch.State.STUCK),
-        "poll_seconds": 1 if is_next else POLL.get(found.state, 0),
+        "poll_seconds": 1 if is_next else _poll_seconds(found),
     }
+
+
+def _poll_seconds(found: Epoch) -> int:
+    return SELDOM if found.is_paused else POLL.get(found.state, 0)
 
 
 @require_safe
