@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from accounts import audit
@@ -21,10 +21,10 @@ from . import listings, logbook
 from .core.discovery import EPOCH_NAME, is_epoch_name
 from .core.findings import Finding as Found
 from .core.late import LATE, Taken, late_findings, made_again
-from .models import Epoch, EpochFile, Finding, FindingList
-from .outcome import is_applying, is_ended
-from .sighting import name_of
-from .staging import FilesLost, claimed_needed, data_in, digest_of, mark_of, meant_name
+from .models import Epoch, EpochFile, Finding, FindingList, StepTime
+from .outcome import ENDED, is_applying, is_ended
+from .sighting import mark_of, name_of
+from .staging import FilesLost, claimed_needed, data_in, digest_of, meant_name
 
 logger = logging.getLogger(__name__)
 LOG_NAME, RESULT_NAME, FINDINGS_NAME = "processing-log.txt", "result.json", "findings.csv"
@@ -189,10 +189,44 @@ def move_record(epoch: Epoch, _: object) -> None:
     """Nothing but the step itself."""
 
 
+def unmoved() -> QuerySet[Epoch]:
+    """Epochs that staff have ended though they could not be moved, or not even be taken over."""
+    steps = StepTime.objects.filter(epoch=OuterRef("pk"))
+    rows = Epoch.objects.filter(finished__isnull=False, purged=None)
+    return rows.filter(Exists(steps.filter(step=ENDED)), ~Exists(steps.filter(step="move")))
+
+
+def unmoved_move() -> int:
+    """Moves what could not be moved when its epoch was ended, and can be now; returns how many that were."""
+    since, count = timezone.now() - timedelta(days=settings.PROCESSED_DAYS), 0
+    for epoch in unmoved().filter(finished__gte=since).select_related("account__host", "district")[:1000]:
+        try:
+            count += _move_late(epoch)
+        except HostError as error:  # tried again next hour
+            logger.warning("Epoch %s could still not be moved: %s", epoch.pk, error.code)
+    return count
+
+
+def _move_late(epoch: Epoch) -> int:
+    if not epoch.archive_name:
+        if files_for(epoch.account.host).stat(paths.claimed(epoch.pk)) is None:  # it lies in /upload/ to this day
+            return 0
+        epoch.started = epoch.started or epoch.finished
+        StepTime.objects.get_or_create(epoch=epoch, step="load")
+        written = log_write(epoch)
+        with transaction.atomic():
+            log_record(epoch, written)
+            epoch.save()
+    move(epoch)
+    StepTime.objects.get_or_create(epoch=epoch, step="move")
+    return 1
+
+
 def purge() -> int:
     """Deletes from /upload-processed/ what is past its days; returns how many epochs that were."""
     before = timezone.now() - timedelta(days=settings.PROCESSED_DAYS)
-    due = Epoch.objects.filter(finished__lt=before, purged=None).exclude(archive_name="")
+    due = Epoch.objects.filter(finished__lt=before, purged=None)
+    due = due.filter(~Q(archive_name="") | Q(pk__in=unmoved().values("pk")))
     hosts = due.order_by().values_list("account__host", flat=True).distinct()
     return sum(_purge_at(due.filter(account__host=host)) for host in hosts)
 
@@ -215,12 +249,16 @@ def _purge_one(epoch: Epoch) -> int:
     files, place = _place(epoch)
     if files.stat(place) is None:  # being renamed: its files still lie under the old user name
         return 0
-    files.remove_tree(place.child(epoch.archive_name))
+    if epoch.archive_name:
+        files.remove_tree(place.child(epoch.archive_name))
+    if unmoved().filter(pk=epoch.pk).exists():
+        files.remove_tree(paths.claimed(epoch.pk))
     with transaction.atomic():
         FindingList.objects.filter(epoch=epoch).delete()
         if not Epoch.objects.filter(pk=epoch.pk, purged=None).update(purged=timezone.now()):
             return 0
         counts = {"files": epoch.files.count(), "bytes": epoch.byte_count}
-        details = {"place": f"/upload-processed/{epoch.archive_name}/", **counts}
+        where = f"/upload-processed/{epoch.archive_name}/" if epoch.archive_name else "never moved there"
+        details = {"place": where, **counts}
         audit.record("epoch purged", district=epoch.district, subject=epoch.name, details=details)
     return 1

@@ -4,6 +4,7 @@ Their files, as far as there are any, go to /upload-processed/ with a log, and f
 """
 
 from collections.abc import Iterable
+from enum import StrEnum
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -17,12 +18,20 @@ from .core import holding
 from .core.discovery import UNREADABLE
 from .core.holding import Act, Queued
 from .models import Epoch, Judgement, Lane, StepTime
-from .outcome import ENDED, is_loaded, judgement_of
+from .outcome import ENDED, LEFT, is_applying, is_loaded, judgement_of
 from .staging import FilesLost
 
 CLOSED = "The district was closed."
 LOST = "Its files were lost or damaged on our side."
+IN_UPLOAD = (
+    "It could not be taken over. Its files were left in /upload/ as they lie, and are passed over until they change."
+)
+UNMOVED = (
+    "Its files could not be moved to /upload-processed/. They are kept, and moved there as soon as that is possible."
+)
 LOADED = "Its rows are applied, but its files were lost or damaged on our side: what is left of them was moved."
+# When these steps are done, what becomes of it is decided; only its place is missing, and that people are told.
+DECIDED = ("load", "log", "move")
 # Nobody works on these, and in a closed district nobody may decide about them.
 WAITING = (Epoch.State.WAITING_STAFF, Epoch.State.QUEUED, Epoch.State.HELD, Epoch.State.BEHIND)
 
@@ -36,33 +45,69 @@ def refusal(epoch: Epoch) -> str:
     """Why staff cannot end an epoch now; empty if they can."""
     if epoch.state != Epoch.State.STUCK:
         return "Only an epoch that trouble on our side has stopped can be ended. Look at how it stands now."
-    if not epoch.step:
-        return "It still lies in /upload/, untouched. When the trouble is mended, choose “Process now”."
-    if is_loaded(epoch) and not is_lost(epoch):
-        return "Its rows are applied, and its files are there. When the trouble is mended, choose “Process now”."
     return ""
 
 
+class Way(StrEnum):
+    """How an epoch that trouble has stopped can be ended.
+
+    LEFT: it stays in /upload/, not taken over. UNMOVED: as it was decided, its place in /upload-processed/ comes later.
+    LOST: applied, without its files. DISCARDED: nothing of it is applied.
+    """
+
+    LEFT = "left"
+    UNMOVED = "unmoved"
+    LOST = "lost"
+    DISCARDED = "discarded"
+
+
+def way_of(epoch: Epoch) -> Way:
+    """What ending this epoch would mean."""
+    if not epoch.step:
+        return Way.LEFT
+    if epoch.step in DECIDED and not is_lost(epoch):
+        return Way.UNMOVED
+    return Way.LOST if is_loaded(epoch) else Way.DISCARDED
+
+
 def stuck_end(epoch: Epoch, reason: str, actor: User | None) -> None:
-    """Lets an epoch that trouble has stopped go on to its end: discarded, or without its files if it was applied.
+    """Ends an epoch that trouble has stopped, or lets it go on to its end.
 
     Whoever calls holds the lane, and has asked `refusal`.
     """
-    if is_loaded(epoch):
+    way = way_of(epoch)
+    StepTime.objects.get_or_create(epoch=epoch, step=ENDED)
+    if way is Way.LEFT:
+        _discard(epoch, f"{IN_UPLOAD} {reason}", actor)
+        _end_here(epoch, look_code=LEFT, look_digest="")
+        return
+    if way is Way.UNMOVED:
+        _note(epoch, f"{UNMOVED} {reason}")
+        _end_here(epoch)
+        return
+    if way is Way.LOST:
         _note(epoch, f"{LOADED} {reason}")
         telling.files_lost(epoch)
     else:
         _discard(epoch, f"{LOST} {reason}" if is_lost(epoch) else reason, actor)
     StepTime.objects.get_or_create(epoch=epoch, step="load")
-    StepTime.objects.get_or_create(epoch=epoch, step=ENDED)
     Epoch.objects.filter(pk=epoch.pk).update(step="load", trouble="")
     _go_on(epoch)
 
 
+def _end_here(epoch: Epoch, **more: str) -> None:
+    """Without another step. What lies in `claimed/` of its host is moved later, by `archive.unmoved_move`."""
+    fresh = Epoch.objects.select_related("district").get(pk=epoch.pk)
+    telling.record(fresh, None)
+    told = {"state": fresh.state, "finished": fresh.finished, "trouble": "", "next_try": None, "tries": 0}
+    Epoch.objects.filter(pk=epoch.pk).update(**told, **more)
+
+
 def _note(epoch: Epoch, message: str) -> None:
     judgement = judgement_of(epoch)
-    told = f"{judgement.act_message if judgement else ''} {message}".strip()
-    Judgement.objects.filter(epoch=epoch).update(act_message=told[:600])
+    if judgement is not None:
+        before = judgement.act_message or ("" if is_applying(epoch) else judgement.message)
+        Judgement.objects.filter(epoch=epoch).update(act_message=f"{before} {message}".strip()[:600])
 
 
 def _discard(epoch: Epoch, reason: str, actor: User | None) -> None:
@@ -84,7 +129,7 @@ def _go_on(epoch: Epoch) -> None:
 
 def left_behind() -> QuerySet[Epoch]:
     """Epochs of closed districts that wait for a turn, or for somebody to decide, and never will be decided about."""
-    waits = Q(state__in=WAITING) | (Q(state=Epoch.State.STUCK, next_try=None) & ~Q(step=""))
+    waits = Q(state__in=WAITING) | Q(state=Epoch.State.STUCK, next_try=None)
     # Of what is never read there is no copy of ours: it stays in /upload/.
     unread = Q(state=Epoch.State.WAITING_STAFF, look_code__in=UNREADABLE)
     rows = Epoch.objects.filter(waits & ~unread, district__state=District.State.CLOSED)
@@ -111,8 +156,6 @@ def district_end(district: District) -> bool:
 def _each_ended(epochs: Iterable[Epoch]) -> Iterable[str]:
     for epoch in epochs:
         if epoch.state == Epoch.State.STUCK:
-            if refusal(epoch):
-                continue
             stuck_end(epoch, CLOSED, None)
         else:
             _discard(epoch, CLOSED, None)

@@ -4,6 +4,7 @@ A host elsewhere tells whose uploads changed. Only those are looked at, those th
 turns all others, in case it told less than it should.
 """
 
+import hashlib
 import logging
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -29,6 +30,7 @@ from .core import discovery
 from .core.choose import COMPLETE, recognise, recognise_alone
 from .core.discovery import Look
 from .models import Epoch, Finding
+from .outcome import LEFT
 from .rota import UNDECIDED
 
 logger = logging.getLogger(__name__)
@@ -112,7 +114,7 @@ def _look_round(seen: UploadsSeen, queued: list[int]) -> None:
 def _known(epochs: QuerySet[Epoch]) -> dict[int, list[Epoch]]:
     """The epochs that lie in /upload/, as far as we know, by account."""
     # One that is stuck before it was claimed still lies in /upload/: it must not be taken for a new arrival.
-    outside = Q(state__in=Epoch.OUTSIDE) | Q(state=Epoch.State.STUCK, step="")
+    outside = Q(state__in=Epoch.OUTSIDE) | Q(state=Epoch.State.STUCK, step="") | Q(look_code=LEFT)
     by_account: dict[int, list[Epoch]] = {}
     for epoch in epochs.filter(outside).select_related("district"):
         by_account.setdefault(epoch.account_id, []).append(epoch)
@@ -152,7 +154,10 @@ def look(account: SftpAccount, known: Iterable[Epoch], files: HostFiles) -> bool
     writing = frozenset(files.open_writes(username))
     for entry in entries:
         name = sighting.name_of(entry)
-        epoch = rows.pop(name, None) or _first_seen(account, name)
+        epoch = rows.pop(name, None)
+        if epoch is not None and epoch.look_code == LEFT:
+            epoch = epoch if _is_as_left(epoch, files, username, entry) else None
+        epoch = epoch or _first_seen(account, name)
         if epoch is not None and epoch.state in UNDECIDED:
             _look_at_one(epoch, files, username, entry, writing)
             rows[name] = epoch
@@ -182,6 +187,26 @@ def _note_gone(epochs: Iterable[Epoch]) -> None:
     for epoch in epochs:
         if epoch.state in UNDECIDED:
             _write(epoch, state=Epoch.State.GONE, finished=timezone.now())
+        elif epoch.look_code == LEFT:
+            _write(epoch, look_code="")
+
+
+def _is_as_left(epoch: Epoch, files: HostFiles, username: paths.Username, entry: Entry) -> bool:
+    """Whether nobody has touched what staff ended where it lay. If anybody has, it is a new arrival from now on."""
+    path = paths.upload(username).child(entry.name)
+    try:
+        inside = files.listing(path) if entry.kind is EntryKind.DIRECTORY else (entry,)
+    except HelperSilent:
+        raise
+    except HostError:  # perhaps just why it was ended
+        return True
+    told = "\0".join(f"{one.name}\0{one.kind}\0{sighting.mark_of(one)}" for one in inside)
+    digest = hashlib.blake2b(told.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+    if epoch.look_digest in ("", digest):
+        _write(epoch, look_digest=digest)
+        return True
+    _write(epoch, look_code="")
+    return False
 
 
 def _look_at_one(

@@ -6,6 +6,9 @@ from .models import Epoch, Judgement
 
 # Noted beside the steps: a person has ended an epoch that trouble on our side had stopped.
 ENDED = "ended"
+# Noted of what was last seen: a person has ended it where it lies in /upload/. As long as nobody touches it, it is
+# passed over there.
+LEFT = "left"
 NOT_APPLIED = {State.BLACKOUT: Epoch.State.BLACKOUT, State.SUPERSEDED: Epoch.State.SUPERSEDED}
 
 

@@ -51,8 +51,9 @@ def epoch_end(epoch: Epoch, *, reason: str, actor: User) -> bool:
     if lane is None or (lane.lease_until is not None and lane.lease_until > timezone.now()):
         raise Refused("at-work", "It is being tried once more at this moment. Look again in a minute.")
     words, is_applied = " ".join(reason.split()), is_loaded(epoch)
-    endings.stuck_end(epoch, f"Ended by {actor}: {words}", actor)
     details = {"reason": words, "applied": is_applied, "files lost": endings.is_lost(epoch)}
+    details["way"] = endings.way_of(epoch).value
+    endings.stuck_end(epoch, f"Ended by {actor}: {words}", actor)
     audit.record("stopped epoch ended", actor=actor, district=epoch.district, subject=epoch.name, details=details)
     nudge(process)
     return is_applied

@@ -38,6 +38,11 @@ def look_of(entries: Iterable[Entry]) -> Look:
     return Look.of(Listed(one.name, Kind(one.kind.value), one.size, one.links) for one in entries)
 
 
+def mark_of(entry: Entry) -> str:
+    """What a host tells of a file that changes with its content, as one word. Two of the same mark are the same."""
+    return f"{entry.inode}-{entry.size}-{entry.modified}-{entry.changed}"
+
+
 def is_written(epoch: str, writing: Iterable[str]) -> bool:
     """Whether one of the files that are open for writing is the epoch of this name, or lies in it."""
     return any(name == epoch or name.startswith(f"{epoch}/") for name in writing)

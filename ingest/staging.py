@@ -33,7 +33,7 @@ from .core.errors import ArchiveError
 from .core.verdict import Source
 from .models import Epoch, EpochFile
 from .selectors import file_settings_of
-from .sighting import LIMITS, is_written, is_zip, look_of, name_of, the_one_zip
+from .sighting import LIMITS, is_written, is_zip, look_of, mark_of, name_of, the_one_zip
 
 BLOCK = 1024 * 1024
 # A change this soon after another one may leave the same time on a file.
@@ -238,11 +238,6 @@ def _copies(files: HostFiles, epoch: Epoch, place: Path) -> Iterator[Copied]:
             yield from _unpacked(target, name_of(entry), place, numbers)
     if data_in(files.listing(claimed)) != entries:
         raise StillWritten("Its files were still changing while we copied them. We copy them again.")
-
-
-def mark_of(entry: Entry) -> str:
-    """What a host tells of a file that changes with its content, as one word. Two of the same mark are the same."""
-    return f"{entry.inode}-{entry.size}-{entry.modified}-{entry.changed}"
 
 
 def digest_of(source: BinaryIO) -> str:

@@ -60,7 +60,8 @@ def tell_missing() -> None:
 
 @shared_task(name="ingest.purge")
 def purge() -> None:
-    """Deletes from /upload-processed/ what is past its days."""
+    """Moves to /upload-processed/ what could not be moved before, and deletes from there what is past its days."""
+    archive.unmoved_move()
     archive.purge()
 
 

@@ -81,7 +81,9 @@ def epoch(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def epoch_page(request: HttpRequest, found: Epoch, status: int = 200, **forms: object) -> HttpResponse:
     """The page of one epoch, with forms that were refused in place of fresh ones."""
     fresh = {"format_form": FormatForm(initial={"format": found.format}), "end_form": EndForm()}
-    context = {**_epoch(request, found), **fresh, "can_end": not endings.refusal(found), **forms}
+    context = {**_epoch(request, found), **fresh, **forms}
+    if not endings.refusal(found):
+        context["end_way"] = endings.way_of(found).value
     return render(request, "ingest/epoch.html", context, status=status)
 
 
@@ -168,7 +170,7 @@ def epoch_end(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         messages.error(request, refused.message)
     else:
         left = "Its rows stay applied." if is_applied else "Nothing of it is applied."
-        messages.success(request, f"It comes to its end now, and later epochs go on. {left}")
+        messages.success(request, f"It is ended, and later epochs go on. {left}")
     return redirect("epoch", slug=slug, pk=pk)
 
 

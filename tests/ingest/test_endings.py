@@ -1,5 +1,6 @@
 """Private copies, what was claimed, or both are lost; staff end what is stopped; a district is closed."""
 
+import os
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -12,15 +13,18 @@ from django.utils import timezone
 
 from accounts.models import AuditEntry, District, OutboxMessage, User
 from accounts.services import Refused, district_state_set
-from ingest import archive, endings, holds, services, tasks
+from hosts.core.errors import NotSafe
+from hosts.local import LocalFiles
+from ingest import archive, endings, holds, pipeline, services, tasks
 from ingest.models import Epoch, Lane
 from ingest.staging import FilesLost
 
 from . import epochs
 from .test_guarding import FEW, FULL, THIRD, active
+from .test_late import BAD
 from .test_undos import SECOND
 from .test_views_holds import client_of, page
-from .uploading import NEXT_NIGHT, NIGHT, home, look, night, process, put, queue, staged
+from .uploading import NEXT_NIGHT, NIGHT, Broken, home, look, night, process, put, queue, staged, use
 
 
 @pytest.fixture
@@ -237,10 +241,150 @@ def test_only_what_is_stopped_is_ended_and_not_while_it_is_tried(district: Distr
     assert refused.value.code == "at-work"
 
 
-def test_what_is_applied_and_has_its_files_is_not_ended_without_them(district: District, held: Epoch) -> None:
-    last = Epoch.objects.get(name=NIGHT)
-    Epoch.objects.filter(pk=last.pk).update(state="stuck", step="log", trouble="The host's disk does not answer.")
-    assert "Process now" in endings.refusal(now(last))
+# --- What cannot be taken over, or moved --------------------------------------------------------------------------
+
+
+def stopped(district: District, monkeypatch: pytest.MonkeyPatch, epoch: Epoch, *operations: str) -> Epoch:
+    """Stopped since its host refuses these operations for good, and goes on refusing."""
+    use(monkeypatch, Broken(*operations, error=NotSafe).files)
+    for _ in range(pipeline.MOST_TRIES):
+        Epoch.objects.filter(pk=epoch.pk).update(next_try=None)
+        process(district)
+    stuck = now(epoch)
+    assert (stuck.state, stuck.next_try) == ("stuck", None)
+    return stuck
+
+
+def well(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, LocalFiles(settings.SFTP_ROOT))
+
+
+def test_what_cannot_be_taken_over_is_ended_where_it_lies_and_later_nights_go_on(
+    district: District, monkeypatch: pytest.MonkeyPatch, support: Client
+) -> None:
+    epoch = stopped(district, monkeypatch, queue(district, NIGHT, FULL), "rename")
+    queue(district, NEXT_NIGHT, SECOND)
+    told = page(support, "epoch", epoch)
+    assert "End it and leave its files" in told
+    address = reverse("epoch_end", args=[district.slug, epoch.pk])
+    assert support.post(address, {"reason": ""}).status_code == 422
+    answer = support.post(address, {"reason": "The disk is odd."}, follow=True).content.decode()
+    assert "Its files were left in /upload/ as they lie" in answer
+    assert "The disk is odd." in answer
+    ended = now(epoch)
+    assert (ended.state, ended.trouble, ended.finished is not None) == ("discarded", "", True)
+    assert AuditEntry.objects.get(action="stopped epoch ended").details["way"] == "left"
+    assert AuditEntry.objects.filter(action="epoch discarded", subject=NIGHT).count() == 1
+    assert OutboxMessage.objects.filter(kind="epoch-discarded", to="dana@smithville.example").count() == 1
+    well(monkeypatch)
+    process(district)
+    assert (states(district), active()) == (["discarded", "loaded"], 43)
+    for _ in range(3):
+        look()
+    assert archive.unmoved_move() == 0
+    assert states(district) == ["discarded", "loaded"]
+    assert {one.name for one in (home(district) / "upload" / NIGHT).iterdir()} == {"students.csv", "COMPLETE"}
+
+
+@pytest.mark.parametrize("how", ["written over", "touched", "sent again"])
+def test_what_was_left_arrives_anew_when_the_district_touches_it(
+    district: District, monkeypatch: pytest.MonkeyPatch, staff: User, how: str
+) -> None:
+    epoch = stopped(district, monkeypatch, queue(district, NIGHT, FULL), "rename")
+    services.epoch_end(epoch, reason="x", actor=staff)
+    well(monkeypatch)
+    look()
+    place = home(district) / "upload" / NIGHT
+    if how == "sent again":
+        shutil.rmtree(place)
+        look()
+        put(district, NIGHT, FULL)
+    elif how == "touched":
+        os.utime(place / "students.csv", (1, 1))
+    else:
+        (place / "students.csv").write_bytes(FULL["students.csv"].replace(b"1", b"7"))
+    look()
+    assert sorted(states(district)) == ["arriving", "discarded"]
+    look()
+    assert sorted(states(district)) == ["arriving", "discarded"]
+    assert now(epoch).look_code == ""
+
+
+def test_what_was_taken_over_though_nobody_noted_it_is_moved_after_its_end(
+    district: District, monkeypatch: pytest.MonkeyPatch, staff: User
+) -> None:
+    """A worker was killed between the rename and its row, and no later one got on."""
+    epoch = queue(district, NIGHT, FULL)
+    pipeline.staging.claim(epoch)
+    services.epoch_end(stopped(district, monkeypatch, epoch, "stat"), reason="x", actor=staff)
+    well(monkeypatch)
+    look()
+    assert (archive.unmoved_move(), archive.unmoved_move()) == (1, 0)
+    ended = now(epoch)
+    assert (ended.state, ended.archive_name) == ("discarded", NIGHT)
+    assert "Reason: It could not be taken over." in log_of(ended)
+    assert (home(district) / "upload-processed" / NIGHT / "students.csv").read_bytes() == FULL["students.csv"]
+
+
+@pytest.mark.parametrize("operations", [("write",), ("rename",)])
+def test_what_is_applied_and_cannot_be_moved_is_ended_and_moved_when_that_is_possible(
+    district: District, monkeypatch: pytest.MonkeyPatch, support: Client, operations: tuple[str, ...]
+) -> None:
+    epoch = queue(district, NIGHT, FULL)
+    while now(epoch).step != "load":
+        pipeline.process_turn(district.pk, lambda: True)
+    stopped(district, monkeypatch, epoch, *operations)
+    queue(district, NEXT_NIGHT, SECOND)
+    assert "its rows stay applied" in page(support, "epoch", epoch)
+    support.post(reverse("epoch_end", args=[district.slug, epoch.pk]), {"reason": "The disk is odd."})
+    ended = now(epoch)
+    assert (ended.state, ended.trouble, active()) == ("loaded", "", 40)
+    assert AuditEntry.objects.get(action="stopped epoch ended").details["way"] == "unmoved"
+    assert "moved there as soon as that is possible. Ended by" in page(support, "epoch", ended)
+    assert archive.unmoved_move() == 0
+    well(monkeypatch)
+    process(district)
+    assert (states(district), active()) == (["loaded", "loaded"], 43)
+    tasks.purge()
+    assert archive.unmoved_move() == 0
+    ended = now(epoch)
+    assert log_of(ended).startswith("SUCCEEDED: ")
+    assert (home(district) / "upload-processed" / NIGHT / "students.csv").read_bytes() == FULL["students.csv"]
+    tasks.staging.sweep()
+    assert private_files() == []
+
+
+def test_what_failed_and_cannot_be_moved_is_ended_as_it_was_decided(
+    district: District, monkeypatch: pytest.MonkeyPatch, staff: User
+) -> None:
+    epoch = queue(district, NIGHT, BAD)
+    while now(epoch).step != "load":
+        pipeline.process_turn(district.pk, lambda: True)
+    services.epoch_end(stopped(district, monkeypatch, epoch, "rename"), reason="x", actor=staff)
+    assert now(epoch).state == "failed"
+    assert OutboxMessage.objects.filter(kind="epoch-failed", to="dana@smithville.example").count() == 1
+
+
+def test_what_was_never_moved_is_deleted_after_its_days_all_the_same(
+    district: District, monkeypatch: pytest.MonkeyPatch, staff: User, clock
+) -> None:
+    epoch = queue(district, NIGHT, FULL)
+    while now(epoch).step != "load":
+        pipeline.process_turn(district.pk, lambda: True)
+    services.epoch_end(stopped(district, monkeypatch, epoch, "write"), reason="x", actor=staff)
+    well(monkeypatch)
+    clock.move(days=90)
+    assert (archive.unmoved_move(), archive.purge(), archive.purge()) == (0, 1, 0)
+    assert not (settings.SFTP_ROOT / "claimed" / str(epoch.pk)).exists()
+
+
+def test_what_was_stopped_in_upload_is_ended_with_its_district(
+    district: District, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks
+) -> None:
+    epoch = stopped(district, monkeypatch, queue(district, NIGHT, FULL), "rename")
+    close(district, django_capture_on_commit_callbacks)
+    assert (now(epoch).state, endings.closed_end()) == ("discarded", 0)
+    assert (home(district) / "upload" / NIGHT / "students.csv").is_file()
 
 
 # --- A district is closed ----------------------------------------------------------------------------------------
