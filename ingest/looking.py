@@ -308,6 +308,7 @@ def _note_change(epoch: Epoch, seen: Look) -> None:
         look_code="",
         look_sentence="",
         errors=0,
+        unpacked_bytes=0,
         file_count=len(data),
         byte_count=sum(one.size for one in data),
     )
@@ -335,6 +336,8 @@ def _recognise(epoch: Epoch, files: HostFiles, places: Mapping[str, paths.HostPa
     if seen.trouble:
         _leave_for_staff(epoch, "zip-refused", seen.trouble)
         return
+    if seen.unpacked:
+        _write(epoch, unpacked_bytes=seen.unpacked)
     if own:
         found = recognise_alone(seen.sightings[0], formats(), selectors.format_of(epoch.district))
     else:

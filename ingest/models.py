@@ -79,6 +79,7 @@ class Epoch(models.Model):
     look_sentence = models.CharField(max_length=600, blank=True)
     file_count = models.PositiveIntegerField(default=0)
     byte_count = models.PositiveBigIntegerField(default=0)
+    unpacked_bytes = models.PositiveBigIntegerField(default=0, help_text="Of what came in a zip, as far as known.")
     hurry = models.BooleanField(default=False, help_text="Staff asked to process it now.")
 
     staff_told = models.BooleanField(default=False, help_text="That it waits for them; once, whatever arrives later.")

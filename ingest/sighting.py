@@ -21,11 +21,16 @@ LONGEST_NAME = 1024
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The sightings of an epoch, and whether they lie loose or in its one zip. `trouble` says why a zip was refused."""
+    """The sightings of an epoch, and whether they lie loose or in its one zip. `trouble` says why a zip was refused.
+
+    `unpacked`: how many bytes there are in a zip that was not refused, by its table of contents; never more than one
+    may hold.
+    """
 
     sightings: tuple[Sighting, ...]
     container: Container
     trouble: str = ""
+    unpacked: int = 0
 
 
 def name_of(entry: Entry) -> str:
@@ -78,7 +83,8 @@ def _see_file(name: str, open_file: Callable[[str], BinaryIO], delimiter: Delimi
 def _see_archive(archive: Archive, delimiter: Delimiter) -> Seen:
     if not archive.ok:
         return Seen((), Container.ZIP, archive.refusal)
-    return Seen(tuple(_see_member(archive, member.name, delimiter) for member in archive.members), Container.ZIP)
+    sightings = tuple(_see_member(archive, member.name, delimiter) for member in archive.members)
+    return Seen(sightings, Container.ZIP, unpacked=sum(member.size for member in archive.members))
 
 
 def _see_member(archive: Archive, name: str, delimiter: Delimiter) -> Sighting:

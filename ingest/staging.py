@@ -320,6 +320,7 @@ def copy_record(epoch: Epoch, prepared: tuple[str, tuple[Copied, ...]]) -> None:
     """Notes each copy with its digest; only what is noted here is ever read again."""
     attempt, copied = prepared
     epoch.staging = attempt
+    epoch.unpacked_bytes = sum(one.size for one in copied if one.archive)
     epoch.files.all().delete()
     EpochFile.objects.bulk_create(
         EpochFile(

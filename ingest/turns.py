@@ -21,6 +21,8 @@ from . import pipeline
 from .models import Epoch, Lane
 
 LARGE_BYTES = 4_000_000
+# What there is to read: of a zip, what it holds.
+WEIGHT = Greatest("byte_count", "unpacked_bytes")
 # So long no small epoch takes on a machine and a host that are well; more would leave many half done.
 TURN_SECONDS = 10.0
 # After so long a message makes room for the next one, so that a worker that is to stop can.
@@ -72,7 +74,7 @@ def _line() -> Iterator[tuple[int, bool]]:
 
 def _in_line() -> QuerySet[Epoch, dict[str, int]]:
     is_last = Case(When(Q(heaviest__gte=LARGE_BYTES), then=Value(_is_crowded())), default=Value(False))
-    rows = waiting().values("district").annotate(heaviest=Max("byte_count"), since=Min(WAITS_SINCE))
+    rows = waiting().values("district").annotate(heaviest=Max(WEIGHT), since=Min(WAITS_SINCE))
     return rows.annotate(is_last=is_last).order_by("is_last", "since", "district")
 
 

@@ -14,7 +14,7 @@ from ingest.models import Epoch, Lane
 from tests.factories import DistrictFactory, EpochFactory
 
 from . import epochs
-from .uploading import NEXT_NIGHT, NIGHT, places_make, queue
+from .uploading import NEXT_NIGHT, NIGHT, look, places_make, put, queue
 
 pytestmark = pytest.mark.django_db
 EARLY = datetime(2026, 11, 21, 7, 0, tzinfo=timezone.get_default_timezone())
@@ -126,19 +126,59 @@ def test_the_epochs_of_a_host_that_does_not_answer_take_no_worker(done: list[tup
     ("processes", "at_large", "order"),
     [(2, 0, ["a21", "b21", "c21"]), (2, 1, ["c21", "a21", "b21"]), (3, 1, ["a21", "b21", "c21"]), (1, 0, None)],
 )
+@pytest.mark.parametrize("size", ["byte_count", "unpacked_bytes"])
 def test_large_epochs_leave_one_process_to_the_small_ones_that_wait(
-    done: list[tuple[str, str]], settings: LazySettings, processes: int, at_large: int, order: list[str] | None
+    done: list[tuple[str, str]],
+    settings: LazySettings,
+    processes: int,
+    at_large: int,
+    order: list[str] | None,
+    size: str,
 ) -> None:
     settings.WORKER_PROCESSES = processes
     first, second, small = DistrictFactory(), DistrictFactory(), DistrictFactory()
-    _queued(first, 0, byte_count=LARGE)
-    _queued(second, 1, byte_count=LARGE)
-    _queued(small, 2, byte_count=SMALL)
+    _queued(first, 0, **{size: LARGE})
+    _queued(second, 1, **{size: LARGE})
+    _queued(small, 2, **{size: SMALL})
     for _ in range(at_large):
         _at_work(DistrictFactory(), is_large=True)
     assert not turns.turns_do()
     # With a single process nothing can be left over: then it goes by the time alone, and the large ones starve not.
     assert _names(done, first, second, small) == (order or ["a21", "b21", "c21"])
+
+
+def test_a_zip_is_as_large_as_what_it_holds(district: District) -> None:
+    """By its table of contents before anything is copied, by what was unpacked afterwards."""
+    more = b"".join(b"%07d\r\n" % number for number in range(LARGE // 9 + 1))
+    epoch = queue(district, NIGHT, {"roster.zip": epochs.zipped({**epochs.oneroster(users=4), "more.csv": more})})
+    assert epoch.byte_count < LARGE < epoch.unpacked_bytes
+    assert list(turns._line()) == [(district.pk, True)]
+    Epoch.objects.update(unpacked_bytes=0)
+    while Epoch.objects.get().step != "copy":
+        pipeline.process_turn(district.pk, lambda: True)
+    unpacked = epoch.files.exclude(archive="").values_list("size", flat=True)
+    assert Epoch.objects.get().unpacked_bytes == sum(unpacked) == epoch.unpacked_bytes
+
+
+def test_a_zip_that_says_more_than_one_may_hold_counts_as_it_lies(district: District) -> None:
+    packed = bytearray(epochs.oneroster_zip(users=4)["roster.zip"])
+    place = packed.rindex(b"PK\x01\x02")
+    packed[place + 24 : place + 28] = (0xFFFFFFF0).to_bytes(4, "little")
+    put(district, NIGHT, {"roster.zip": bytes(packed)})
+    look()
+    Epoch.objects.update(hurry=True)
+    look()
+    epoch = Epoch.objects.get()
+    assert (epoch.state, epoch.look_code, epoch.unpacked_bytes) == ("waiting_staff", "zip-refused", 0)
+
+
+def test_what_a_zip_held_is_forgotten_when_it_changes(district: District) -> None:
+    epoch = queue(district, NIGHT, epochs.oneroster_zip(users=4))
+    assert epoch.unpacked_bytes > epoch.byte_count
+    Epoch.objects.update(state="waiting_staff")
+    put(district, NIGHT, {"roster.zip": b"PK"})
+    look()
+    assert (Epoch.objects.get().state, Epoch.objects.get().unpacked_bytes) == ("arriving", 0)
 
 
 def test_what_a_turn_is_about_is_noted_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
