@@ -36,7 +36,7 @@ from .core.schema import Format, MissingRow, Mode, Table
 from .core.schoolyear import Calendar
 from .core.verdict import FileCounts, Limits, Verdict
 from .models import Epoch, EpochFile, GuardState, Judgement, Record
-from .outcome import is_applying, is_discarded, judgement_of
+from .outcome import held_for, is_applying, is_discarded, judgement_of
 from .sequence import lost_before, newer_than
 from .staging import is_alone, staged_file, staged_open, staged_source
 
@@ -89,11 +89,12 @@ def compare_record(epoch: Epoch, compared: Compared | None) -> None:
     }
     if is_approved := _is_still_approved(epoch, told):
         told = {name: value for name, value in told.items() if name not in (*UNDECIDED, "sample")}
+    held_before = held_for(judgement_of(epoch))
     judgement, _ = Judgement.objects.update_or_create(epoch=epoch, defaults=told)
     epoch.judgement = judgement
     if judged.state is State.HELD and not is_approved:
         epoch.state = Epoch.State.HELD
-        telling.held(epoch, judgement)
+        telling.held(epoch, judgement, held_before)
 
 
 def _is_still_approved(epoch: Epoch, told: Mapping[str, Any]) -> bool:

@@ -1,7 +1,7 @@
 """How a night ends, read from what the check, the guard and people have said of it."""
 
 from .core.facts import LOST
-from .core.guard import State
+from .core.guard import State, Weight
 from .models import Epoch, Judgement
 
 # Noted beside the steps: a person has ended an epoch that trouble on our side had stopped.
@@ -15,6 +15,15 @@ NOT_APPLIED = {State.BLACKOUT: Epoch.State.BLACKOUT, State.SUPERSEDED: Epoch.Sta
 def judgement_of(epoch: Epoch) -> Judgement | None:
     """What the guard said of it, if it has come so far."""
     return getattr(epoch, "judgement", None)
+
+
+def held_for(judgement: Judgement | None) -> str:
+    """What a night was held for when it was judged last: each reason and its table, without numbers; or empty."""
+    if judgement is None or judgement.state != State.HELD:
+        return ""
+    return " ".join(
+        sorted(f"{one['code']}/{one['table']}" for one in judgement.reasons if one["weight"] == Weight.HOLD)
+    )
 
 
 def is_discarded(epoch: Epoch) -> bool:

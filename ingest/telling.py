@@ -1,5 +1,6 @@
 """Tells people what became of an epoch. Written in the transaction that makes it so, so told once and never falsely."""
 
+import hashlib
 from datetime import date
 
 from django.db.models import Sum
@@ -12,7 +13,7 @@ from accounts.notices import administrators_of, notice_send, staff_in
 
 from .core.arrival import Audience
 from .models import Epoch, Judgement
-from .outcome import end_of, loss_of
+from .outcome import end_of, held_for, loss_of
 
 
 def prepare(epoch: Epoch) -> None:
@@ -57,10 +58,17 @@ def _has_loaded_before(epoch: Epoch) -> bool:
     return epoch.district.epochs.filter(state__in=loaded).exists()
 
 
-def held(epoch: Epoch, judgement: Judgement) -> None:
-    """Staff and the district are told of a held night, once however often it is compared again."""
-    _tell(epoch, "epoch-held", administrators_of(epoch.district), judgement=judgement)
-    _tell(epoch, "epoch-held-staff", staff_in(Role.SUPPORT), judgement=judgement)
+def held(epoch: Epoch, judgement: Judgement, before: str) -> None:
+    """Staff and the district are told of a held night. However often it is compared, again only for other reasons.
+
+    `before`: what it was held for when it was judged the last time (`held_for`); empty if it was not.
+    """
+    why = held_for(judgement)
+    if why != before:
+        mark = judgement.judged.isoformat() if before else hashlib.blake2b(why.encode(), digest_size=8).hexdigest()
+        about, context = f"epoch-{epoch.pk}-{mark}", {"epoch": epoch, "judgement": judgement, "is_again": bool(before)}
+        notice_send("epoch-held", administrators_of(epoch.district), context, about=about, district=epoch.district)
+        notice_send("epoch-held-staff", staff_in(Role.SUPPORT), context, about=about, district=epoch.district)
     details = {"reasons": [one["code"] for one in judgement.reasons if one["weight"] == "hold"]}
     details["cause"] = [judgement.cause["cause"]] if judgement.cause else []
     audit.record("epoch held", district=epoch.district, subject=epoch.name, details=details)

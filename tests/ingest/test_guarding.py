@@ -5,13 +5,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.conf import LazySettings
+from django.utils import timezone
 
 from accounts.models import AuditEntry, District, OutboxMessage, User
 from ingest import guarding, holds, pipeline, services, turns, undos
 from ingest.allowances import now_in
 from ingest.core import mishaps
 from ingest.core.diff import What
-from ingest.models import BlackoutDays, Epoch, GuardState, Judgement, LimitRaise, Record, StandingLimit
+from ingest.models import BlackoutDays, Dataset, Epoch, GuardState, Judgement, LimitRaise, Record, StandingLimit
 
 from . import epochs
 from .conftest import Clock
@@ -77,6 +78,41 @@ def test_people_are_told_of_a_hold_once_and_without_a_value_of_a_student(distric
     values = {value for record in Record.objects.all() for value in record.data.values() if len(value) > 5}
     text = "".join(OutboxMessage.objects.values_list("text", flat=True)) + str(list(AuditEntry.objects.values()))
     assert not [value for value in values if value in text]
+
+
+def again(district: District, epoch: Epoch) -> list[str]:
+    """The subjects of what its administrator was told, when it has been judged once more."""
+    Epoch.objects.filter(pk=epoch.pk).update(state="working", step="check")
+    process(district)
+    assert state(epoch.name) == "held"
+    told = OutboxMessage.objects.filter(kind="epoch-held", to="dana@smithville.example").order_by("pk")
+    staff = OutboxMessage.objects.filter(kind="epoch-held-staff", to="support@vendor.example")
+    assert len(told) == len(staff)
+    return list(told.values_list("subject", flat=True))
+
+
+def test_people_are_told_once_more_if_it_is_held_for_other_reasons(
+    district: District, settings: LazySettings, clock: Clock
+) -> None:
+    night(district, NIGHT, FULL)
+    epoch = night(district, NEXT_NIGHT, FEW)
+    first = f"{district.name}: the files of {NEXT_NIGHT} are held"
+    other = f"{district.name}: the files of {NEXT_NIGHT} are still held, for other reasons"
+    assert again(district, epoch) == [first]
+    Record.objects.filter(pk=Record.objects.first().pk).delete()
+    Dataset.objects.update(active=39)
+    assert again(district, epoch) == [first]  # other numbers, and the same reasons
+    settings.GUARD_AGE_DAYS = 7
+    clock.move(days=30)
+    assert again(district, epoch) == [first]  # it goes by when it came
+    Epoch.objects.filter(pk=epoch.pk).update(queued=timezone.now())
+    assert again(district, epoch) == [first, other]
+    assert "old-epoch" in codes(Epoch.objects.get(pk=epoch.pk))
+    mail = OutboxMessage.objects.filter(kind="epoch-held").order_by("pk")[1].text
+    assert "held for other reasons than we wrote before" in mail
+    assert again(district, epoch) == [first, other]
+    settings.GUARD_AGE_DAYS = -1
+    assert again(district, epoch) == [first, other, other]  # as at first, and the last mail says otherwise
 
 
 def test_the_sample_and_the_facts_hold_no_value_of_a_student(district: District) -> None:
