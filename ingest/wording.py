@@ -92,7 +92,7 @@ def stages(epoch: Epoch) -> tuple[Stage, ...]:
         Stage("arrive", "Arrived", "done", epoch.first_seen, counted(epoch.file_count, "file")),
         Stage("recognise", "Complete and recognised", *_recognised(epoch)),
     ]
-    is_next = epoch.state in (Epoch.State.QUEUED, Epoch.State.WORKING, Epoch.State.STUCK)
+    is_next = epoch.is_under_way or epoch.state == Epoch.State.STUCK
     for step in STEPS:
         if step.name in finished:
             told.append(

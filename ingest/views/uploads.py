@@ -32,6 +32,7 @@ POLL: dict[str, int] = {
     Epoch.State.BEHIND: 10,
     **dict.fromkeys(Epoch.OUTSIDE[:2], 5),
 }
+HURRIED = (*Epoch.OUTSIDE, Epoch.State.WORKING, Epoch.State.STUCK)
 # What waits until a district is suspended no more.
 SELDOM = 10
 WORST_FIRST = Case(When(severity="error", then=0), When(severity="warning", then=1), default=2)
@@ -115,7 +116,7 @@ def _epoch(request: HttpRequest, found: Epoch) -> dict[str, object]:
         "is_lost": endings.is_lost(found),
         "is_loaded": is_in,
         "can_undo": found.applied_version is not None and not undos.refusal(found),
-        "can_hurry": found.state in (*Epoch.OUTSIDE, Epoch.State.WORKING, Epoch.State.STUCK),
+        "can_hurry": found.state in HURRIED and found.district.state == District.State.ACTIVE,
         "poll_seconds": 1 if is_next else _poll_seconds(found),
     }
 

@@ -144,6 +144,9 @@ def test_the_pages_say_that_it_waits_since_the_district_is_suspended(
     told = page(support, "epoch", epoch)
     assert "The district is suspended:" in told
     assert "We are working" not in told
+    assert "Process now" not in told
+    if way != "arriving":
+        assert "stage-now" not in told
     assert 'hx-trigger="every 10s"' in told
     every = support.get(reverse("uploads", args=[district.slug])).content.decode()
     assert "The district is suspended:" in every
