@@ -12,7 +12,6 @@ import binascii
 import contextlib
 import io
 import json
-import secrets
 import threading
 import time
 from collections import deque
@@ -24,6 +23,7 @@ from .core import errors
 from .core.errors import BadAnswer, HostDown, HostError, NotSafe, NotThere, TooLarge
 from .core.paths import HostPath, Username, claimed_directory, shown
 from .core.paths import username as username_of
+from .core.trace import number_make
 from .core.tree import DEPTH_LIMIT, ENTRIES_LIMIT
 from .files import Entry, EntryKind, HostFiles
 
@@ -167,7 +167,7 @@ class Question:
     @classmethod
     def put(cls, files: HostFiles, operations: Sequence[dict[str, Any]]) -> Question:
         """Ask the helper. Raises whatever SFTP meets."""
-        question = cls(files, secrets.token_hex(16), len(operations))
+        question = cls(files, number_make(), len(operations))
         told = {"id": question.number, "operations": list(operations)}
         files.write(question._request, json.dumps(told).encode("ascii"))
         return question

@@ -7,7 +7,7 @@ from accounts.views import records as written
 from ingest.trials import views as trials
 from ingest.views import blackouts, board, guard, holds, records, undo, uploads
 
-from . import health, pages
+from . import health, metrics, pages
 
 handler400 = "portal.pages.not_understood"
 LIMITS = "staff/districts/of/<slug:slug>/limits/"
@@ -15,6 +15,8 @@ urlpatterns = [
     path("", pages.home, name="home"),
     path("help/sftp/", pages.help_sftp, name="help_sftp"),
     path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("metrics", metrics.metrics, name="metrics"),
     # Not allauth.urls: its own page of sessions ends all others or none.
     path("account/", include("allauth.account.urls")),
     path("account/second-factor/", include("allauth.mfa.urls")),

@@ -284,6 +284,9 @@ OWN_DOINGS = ("session_end", "sessions_end_others")
 # What somebody who is not signed in gets; every other address sends them to the sign-in page.
 OPEN = {
     "healthz": 200,
+    # No broker runs beside these tests, and no token is set: tests/portal/test_watching.py.
+    "readyz": 503,
+    "metrics": 404,
     "help_sftp": 200,
     "invitation": 410,
     "account_login": 200,
