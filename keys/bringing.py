@@ -40,7 +40,7 @@ from hosts.keyplace import KeyPlace, read_ours
 from hosts.models import Host
 
 from .core import authorized_keys
-from .core.drift import Asked, FoundLine, difference, digest_of, foreign_lines, too_large
+from .core.drift import Asked, Difference, FoundLine, difference, digest_of, foreign_lines, too_large
 from .models import FoundLine as FoundLineRow
 from .models import KeyFile, KeySet, LostKey, PropagationRun
 from .retrying import OF_THE_HOST, fail_noted
@@ -127,9 +127,16 @@ class DirectoryThere(HostError):
 
 
 class UnaskedRemoval(HostError):
-    """Writing the file would remove keys that nobody asked to remove, and many more of them on this host."""
+    """Writing the file would remove keys that nobody asked to remove, and many more of them on this host.
+
+    `removed`: how many others were taken out of it all the same.
+    """
 
     code = "unasked-removal"
+
+    def __init__(self, *, removed: int) -> None:
+        super().__init__("It would lose keys that nobody asked to remove. Our staff look at it first.")
+        self.removed = removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -520,10 +527,11 @@ def _judge(work: _Work, leave: Leave) -> None:
         try:
             _look_for_newer(work, paths.key_file(paths.username(one.username)), one, there.content)
             if len(found.unasked) > leave.unasked:
-                raise UnaskedRemoval("It would lose keys that nobody asked to remove. Our staff look at it first.")
+                raise UnaskedRemoval(removed=_take_out_removed(work, one, there.content, found))
         except HostError as error:
             held, drifted = isinstance(error, UnaskedRemoval), isinstance(error, NewerOnHost) and error.drifted
-            _fail(work, one.account_pk, error.code, error.message, held=held, drifted=drifted)
+            removed = error.removed if isinstance(error, UnaskedRemoval) else 0
+            _fail(work, one.account_pk, error.code, error.message, held=held, drifted=drifted, removed=removed)
             continue
         if found.foreign:
             kept += found_rows(work.host, one.account_pk, one.username, found.foreign)
@@ -535,6 +543,21 @@ def _judge(work: _Work, leave: Leave) -> None:
             removed=len(found.removed),
         )
     FoundLineRow.objects.bulk_create(kept, ignore_conflicts=True)
+
+
+def _take_out_removed(work: _Work, one: Wanted, there: bytes, found: Difference) -> int:
+    """Of a file that must wait for a decision: what somebody asked to remove goes at once; the rest stays as it is.
+    Returns how many went."""
+    going = set(found.removed) - set(found.unasked)
+    if going:
+        entries = authorized_keys.entries_in(authorized_keys.read(there))
+        staying = (each for each in entries if each.key.fingerprint not in going)
+        content = authorized_keys.render(staying, authorized_keys.stamp_of(there))
+        _written(work.files, paths.key_file(paths.username(one.username)), content)
+        # Still as we left it: else what nobody asked to remove would be foreign to the next who looks.
+        files = KeyFile.objects.filter(pk=one.file_pk, lease_token=work.token)
+        files.update(digest=digest_of(content))
+    return len(going)
 
 
 def _tell_found(host: Host, account_pk: int, lines: Iterable[FoundLine]) -> None:
@@ -757,6 +780,7 @@ def _fail(
     *,
     held: bool = False,
     drifted: bool = False,
+    removed: int = 0,
     may_come_late: bool = True,
 ) -> None:
     one = work.todo[account_pk]
@@ -766,7 +790,7 @@ def _fail(
     files = KeyFile.objects.filter(pk=one.file_pk, lease_token=work.token, version=one.version)
     fail_noted(files, code, reason, again=not held)
     outcome = Outcome.HELD if held else Outcome.FAILED
-    work.end(account_pk, Push(account_pk, outcome, code, reason[:400], drifted=drifted))
+    work.end(account_pk, Push(account_pk, outcome, code, reason[:400], drifted=drifted, removed=removed))
 
 
 def got_through(pushes: Iterable[Push]) -> bool:

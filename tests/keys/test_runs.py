@@ -392,6 +392,30 @@ def test_what_people_asked_for_goes_on_while_a_run_is_stopped(many: list[SftpAcc
     assert _file(many[3]).state == "on_host"
 
 
+@pytest.mark.parametrize("remove", [services.key_lost, services.key_remove])
+@pytest.mark.parametrize("by_run", [False, True], ids=["at once", "by the next run"])
+def test_what_people_remove_goes_from_a_file_that_is_held(
+    many: list[SftpAccount], remove: Callable[..., KeySet], by_run: bool
+) -> None:
+    """The other key of the file, whose row was lost, waits for the decision as before."""
+    for account in many[:3]:
+        account.keys.order_by("position").first().delete()
+    assert _run().unasked == 3
+    account = many[0]
+    key = account.keys.get()
+    remove(key, by=By(None), confirmed=account.username)
+    if not by_run:
+        propagation.push_one(account.pk)
+    for _ in range(2):
+        part = _run()
+        assert (part.state, part.unasked) == ("stopped", 3)
+        assert key.blob not in _on_host(account.username).read_text()
+        assert _keys_on_host(account) == 1
+        assert (_file(account).state, _file(account).code) == ("failed", "unasked-removal")
+    assert PropagationRun.objects.filter(removed=1).count() == 1
+    assert not FoundLine.objects.exists()
+
+
 def _down(host: Host) -> None:
     raise HostDown("The host cannot be reached.")
 
