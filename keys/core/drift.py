@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
@@ -14,6 +15,7 @@ from keys.core.publickey import PublicKey
 from keys.core.wire import decoded
 
 _BLOB = re.compile(rb"AAAA[A-Za-z0-9+/]+={0,2}")
+_QUOTED = re.compile(rb'"[^"]*"')
 # What is taken off a host is kept, but nobody fills our database with it.
 KEPT_LINES = 50
 KEPT_LENGTH = 16 * 1024
@@ -184,11 +186,12 @@ def _found(line: Line) -> FoundLine:
 
 def key_in(raw: bytes) -> PublicKey | None:
     """The key that a line not written by us speaks of, whatever stands round it."""
-    blob = _BLOB.search(raw)
-    try:
-        return PublicKey.from_blob(decoded(blob[0].decode("ascii"))) if blob else None
-    except KeyProblem:
-        return None
+    # What an option says may look like a key, or be another's: it comes last.
+    for part in (_QUOTED.sub(b'""', raw), raw):
+        for blob in _BLOB.finditer(part):
+            with suppress(KeyProblem):
+                return PublicKey.from_blob(decoded(blob[0].decode("ascii")))
+    return None
 
 
 def removal_digest(unasked: Iterable[tuple[int, str, str]]) -> str:

@@ -147,6 +147,13 @@ def test_a_key_behind_comments_is_kept_before_them() -> None:
             assert found[-1].raw.endswith(b" more lines, which were not kept. Keys in them: none")
 
 
+@pytest.mark.parametrize("option", ["*,!AAAAx", f"*,!{text('rsa3072')}"], ids=["no key", "another key"])
+def test_an_option_that_looks_like_a_key_hides_none(option: str) -> None:
+    line = f'from="{option}" {text("ed25519")}\n'.encode()
+    for there in (line, b"# nothing\n" * KEPT_LINES + line):
+        assert _print("ed25519") in [found.fingerprint for found in found_lines(there)]
+
+
 def test_a_key_behind_many_others_leaves_its_fingerprint() -> None:
     many = (text("rsa3072").encode() + b"\n") * (KEPT_LINES + 4)
     found = found_lines(many + text("ed25519").encode() + b"\n")
