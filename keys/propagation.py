@@ -51,7 +51,18 @@ from .bringing import (
     tally,
 )
 from .core.authorized_keys import Stamp, stamp_of
-from .core.drift import FEW_KEYS, Asked, Look, Mark, difference, found_lines, look_at, must_stop, removal_digest
+from .core.drift import (
+    FEW_KEYS,
+    Asked,
+    Look,
+    Mark,
+    difference,
+    found_lines,
+    look_at,
+    must_stop,
+    removal_digest,
+    too_large,
+)
 from .core.drift import FoundLine as Found
 from .models import FoundLine, HostRun, KeyFile, KeySet, PropagationFailure, PropagationRun
 from .retrying import FIRST_PAUSE, fail_noted, pause_after, retry_now
@@ -698,7 +709,8 @@ def _strangers(files: HostFiles, names: Iterable[str]) -> tuple[dict[str, _Stran
             lines, stamp = found_lines(found.content), stamp_of(found.content)
             told[by_path[path]] = None if stamp and not lines else (lines, stamp)
         elif isinstance(found, (TooLarge, NotThere)):
-            told[by_path[path]] = ((), None) if isinstance(found, TooLarge) else None
+            is_large = isinstance(found, TooLarge)
+            told[by_path[path]] = ((too_large(LARGEST_FILE),), None) if is_large else None
         elif isinstance(found, Refused):
             shut.append(by_path[path])
         elif not isinstance(found, NotSafe):

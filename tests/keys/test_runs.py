@@ -191,6 +191,15 @@ def test_a_stranger_s_file_goes_and_its_lines_are_kept(account: SftpAccount) -> 
     assert (found.account, found.username, found.label) == (None, "nobody.k12.oh.us", "ED25519")
 
 
+def test_a_stranger_s_file_that_is_too_large_leaves_a_trace(account: SftpAccount) -> None:
+    _settled(account)
+    _on_host("stranger.k12.oh.us").write_bytes(b"x" * (bringing.LARGEST_FILE + 1))
+    _run()
+    assert not _on_host("stranger.k12.oh.us").exists()
+    found = FoundLine.objects.get()
+    assert (found.username, found.line[:38]) == ("stranger.k12.oh.us", "# A whole file of more than 4,194,304 ")
+
+
 def test_a_temporary_of_a_push_under_way_is_no_stranger(account: SftpAccount) -> None:
     _settled(account)
     other = DistrictFactory(domain="zz.k12.oh.us").sftp_account
