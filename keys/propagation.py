@@ -199,7 +199,7 @@ def _pushes(host: Host, file_pks: list[int], *, at_once: bool = False, asks: boo
             place, roster = key_place(host, files), Roster(host, files)
             if asks:
                 roster.ask()
-            leave = _leave_between_runs(host, files, file_pks)
+            leave = _leave_between_runs(host, files, file_pks, asks=asks)
             settled, others = by_haste(file_pks)
             pushes += bring(host, files, place, roster, settled, needs_home=False, leave=leave)
             early = take_out(host, files, place, roster, others, leave=leave)
@@ -261,11 +261,15 @@ def _reached(host: Host, *, at_once: bool = False) -> Iterator[HostFiles]:
     rows.update(last_ok=timezone.now(), tries=0, next_try=None, reason="")
 
 
-def _leave_between_runs(host: Host, files: HostFiles, file_pks: list[int]) -> Leave:
+def _leave_between_runs(host: Host, files: HostFiles, file_pks: list[int], *, asks: bool) -> Leave:
     """A handful an account; nothing while the last run over the host waits for a decision, nor where these accounts
-    together would lose more than that, or those whom another list leaves out: the next run over all decides."""
+    together would lose more than that, or those whom another list leaves out: the next run over all decides.
+
+    `asks`: the host is asked what it has, and told anew if that is something else, though it was told just this list:
+    an older database does not know what was told since."""
     is_too_much = _awaits_decision(host) or (len(file_pks) > 1 and _is_too_much(files, file_pks))
-    is_too_much = is_too_much or (is_untold(host) and _leaves_out_too_many(host, files))
+    may_tell = host.kind != Host.Kind.EMBEDDED and (asks or is_untold(host))
+    is_too_much = is_too_much or (may_tell and _leaves_out_too_many(host, files))
     return Leave(0 if is_too_much else FEW_KEYS)
 
 

@@ -173,6 +173,25 @@ def test_a_save_takes_no_account_away_whose_row_is_lost(
     assert _opens(machine, other, keys[0])
 
 
+def test_a_command_after_a_restore_takes_no_account_away(
+    machine: Journaled, account: SftpAccount, other: SftpAccount, pair: Path, tmp_path: Path
+) -> None:
+    """By the older database the host was told its very list; asked whether it has that one, it says no."""
+    keys = [key_pair(tmp_path, name) for name in ("third", "fourth", "fifth")]
+    _save(account, pair / "first")
+    told = AccountsTold.objects.filter(host=account.host_id).values().get()
+    digest = Host.objects.get(pk=account.host_id).accounts_digest
+    _moved(other, account)
+    _save(other, *keys)
+    SftpAccount.objects.filter(pk=other.pk).update(host=Host.objects.get(name="elsewhere"))
+    KeySet.objects.filter(account=other).delete()
+    Host.objects.filter(pk=account.host_id).update(accounts_digest=digest)
+    AccountsTold.objects.filter(pk=told.pop("id")).update(**told)
+    call_command("push_keys", account=account.username, stdout=StringIO())
+    assert _opens(machine, other, keys[0])
+    assert _opens(machine, account, pair / "first")
+
+
 @pytest.fixture
 def lists(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many accounts were in each list that the host was told."""
