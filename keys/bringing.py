@@ -66,6 +66,7 @@ _REPLACED = (NotThere, TooLarge, Refused, NotSafe)
 BROKEN_OFF = "broken-off"
 # Whatever removes keys for these reasons was asked for by somebody, whichever keys they are.
 _ANY_KEY = {KeySet.Cause.ACCOUNT, KeySet.Cause.NETWORKS, KeySet.Cause.SETTLED}
+_ONE_BY_ONE = (KeySet.Cause.REMOVED, KeySet.Cause.DISABLED, KeySet.Cause.RETIRED)
 
 
 class Outcome(Enum):
@@ -644,20 +645,25 @@ def _take_out(
     """Takes out of a set on the host what waits for no decision; what is left, and whether lines were foreign."""
     foreign = foreign_lines(there)
     _quarantine(work, path, one, foreign)
-    entries = entries_staying(one.account_pk, there)
+    entries = entries_staying(one, there)
     if foreign or len(entries) < len(authorized_keys.entries_in(authorized_keys.read(there))):
         _written(work.files, path, authorized_keys.render(entries, stamp))
     return entries, bool(foreign)
 
 
-def entries_staying(account_pk: int, there: bytes) -> tuple[authorized_keys.Entry, ...]:
-    """What is left of a host's own set: lines that are in no set go, and keys that the account has reported lost; of a
-    district that is suspended or closed all go."""
-    if not District.objects.filter(sftp_account=account_pk, state=District.State.ACTIVE).exists():
+def entries_staying(one: Wanted, there: bytes) -> tuple[authorized_keys.Entry, ...]:
+    """What is left of a host's own set: lines that are in no set go, keys that the account has reported lost, and those
+    that were taken out one by one since the last set known of the host (whoever saves the whole box means the keys that
+    come with it, too); of a district that is suspended or closed all go."""
+    if not District.objects.filter(sftp_account=one.account_pk, state=District.State.ACTIVE).exists():
         return ()
-    lost = set(LostKey.objects.filter(account=account_pk).values_list("fingerprint", flat=True))
+    going = set(LostKey.objects.filter(account=one.account_pk).values_list("fingerprint", flat=True))
+    wished = {each.key.fingerprint for each in authorized_keys.entries_in(authorized_keys.read(one.content))}
+    since = KeySet.objects.filter(account=one.account_pk, version__gt=one.known.version, cause__in=_ONE_BY_ONE)
+    facts = (fact for removed, changed in since.values_list("removed", "changed") for fact in (*removed, *changed))
+    going |= {fact["fingerprint"] for fact in facts} - wished
     entries = authorized_keys.entries_in(authorized_keys.read(there))
-    return tuple(each for each in entries if each.key.fingerprint not in lost)
+    return tuple(each for each in entries if each.key.fingerprint not in going)
 
 
 def _written(files: HostFiles, path: paths.HostPath, content: bytes) -> None:

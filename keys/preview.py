@@ -82,7 +82,7 @@ def _is_held(one: Wanted, there: bytes, should: bytes) -> bool:
 
 def _staying(one: Wanted, there: bytes) -> bytes:
     """What stays while a set waits for a decision."""
-    return render(entries_staying(one.account_pk, there), stamp_of(there)) if there else there
+    return render(entries_staying(one, there), stamp_of(there)) if there else there
 
 
 def _diffs(host: Host, there: dict[str, bytes], should: dict[str, bytes]) -> str:

@@ -875,6 +875,17 @@ def test_saving_after_a_restore_does_not_get_past_the_hold(account: SftpAccount)
     assert _on_host(account.username).read_bytes() == newer
 
 
+def test_a_key_that_is_removed_after_a_restore_leaves_the_newer_set(account: SftpAccount) -> None:
+    _save(account, f"{text('ed25519')}\n{text('rsa3072')}")
+    propagation.push_one(account.pk)
+    _older_database(account, lambda: _save(account, f"{text('rsa3072')}\n{text('ecdsa256')}"))
+    propagation.run_hourly()
+    services.key_remove(account.keys.get(algorithm="ssh-rsa"), by=By(None))
+    propagation.push_one(account.pk)
+    assert fingerprints(_on_host(account.username).read_bytes()) == fingerprints(text("ecdsa256").encode())
+    assert (_file(account).code, len(_file(account).found["fingerprints"])) == ("newer-on-host", 1)
+
+
 def _lost_then_renamed(district: District, account: SftpAccount) -> None:
     services.key_lost(account.keys.get(algorithm="ssh-ed25519"), by=By(None))
     propagation.push_one(account.pk)
