@@ -745,7 +745,7 @@ def note_read(
         is_shut = one.account_pk in shut
         rows.append(
             (
-                *(one.version, digest_of(found.content), found.size, found.modified, moment, is_new, moment),
+                *(one.version, digest_of(found.content), found.size, found.modified, moment, is_new, moment, False),
                 *(one.version, is_shut, one.version, is_shut),
                 *(one.file_pk, token if token is not None else one.known.digest),
             )
@@ -756,8 +756,9 @@ def note_read(
 
 _NOTE = """
 UPDATE keys_keyfile SET host_version = %s, digest = %s, host_size = %s, host_modified = %s, read_at = %s,
-    on_host_since = CASE WHEN %s OR on_host_since IS NULL THEN %s ELSE on_host_since END,
-    found = CASE WHEN version = %s THEN NULL ELSE found END, tries = CASE WHEN %s THEN tries ELSE 0 END,
+    on_host_since = CASE WHEN %s OR on_host_since IS NULL OR is_doubted THEN %s ELSE on_host_since END,
+    is_doubted = %s, found = CASE WHEN version = %s THEN NULL ELSE found END,
+    tries = CASE WHEN %s THEN tries ELSE 0 END,
     next_try = NULL, code = '', reason = '', state = CASE WHEN version = %s AND NOT %s THEN 'on_host' ELSE state END
 WHERE id = %s AND {condition}"""
 

@@ -108,6 +108,8 @@ class KeyFile(Leased):
     # Whether the host, one of its own, has said that it has the account: line and home.
     has_home = models.BooleanField(default=False)
     on_host_since = models.DateTimeField(null=True, blank=True)
+    # The host may be another machine than the one it was last read from: nothing is known of it until it is read again.
+    is_doubted = models.BooleanField(default=False, editable=False)
     digest = models.CharField(max_length=64, blank=True, help_text="SHA-256 of what was last read back.")
     # What a listing tells of that file: as long as it says the same, nobody has touched it.
     host_size = models.PositiveIntegerField(null=True, blank=True)

@@ -159,7 +159,7 @@ def _card(key: Any, sets: Sequence[KeySet]) -> KeyCard:
 
 def is_shut_off(account: SftpAccount) -> bool:
     """Whether its district is suspended or closed, and the host has heard of it: no key of it is there any more."""
-    if account.district.state == District.State.ACTIVE:
+    if account.district.state == District.State.ACTIVE or KeyFile.objects.filter(account=account, is_doubted=True):
         return False
     # Any since then will do: what came after it, another name perhaps, has not given the host a key.
     last_open = account.key_sets.filter(is_shut=False).order_by().values("account").annotate(last=Max("version"))

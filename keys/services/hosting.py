@@ -1,6 +1,7 @@
 """What ops want of SFTP hosts, written down with who wanted it: a new one, another address, keys, one removed."""
 
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from accounts import audit
 from hosts.models import Host
@@ -47,7 +48,7 @@ def host_move(host: Host, address: str, port: int, username: str, *, by: By) -> 
     host.address, host.port, host.username, host.tries, host.next_try = address, port, username, 0, None
     host.accounts_digest = ""  # another machine may stand there, with another's accounts
     host.save(update_fields=["address", "port", "username", "tries", "next_try", "accounts_digest"])
-    _homes_doubt(host)
+    _doubt(host)
     _audit("host address set", host, by)
 
 
@@ -57,13 +58,15 @@ def host_confirm(host: Host, fingerprint: str, *, by: By) -> None:
     before = host.fingerprint
     host_key_confirm(host, fingerprint)
     if host.fingerprint != before:
-        _homes_doubt(host)
+        _doubt(host)
     _audit("host key confirmed", host, by, before=before)
 
 
-def _homes_doubt(host: Host) -> None:
-    """On another machine nobody has a home before it says so."""
-    KeyFile.objects.filter(account__host=host).update(has_home=False)
+def _doubt(host: Host) -> None:
+    """Of another machine nothing is known before it was looked at: neither homes nor which keys are there."""
+    files = KeyFile.objects.filter(account__host=host)
+    files.update(has_home=False, is_doubted=True)
+    files.filter(state=KeyFile.State.ON_HOST).update(state=KeyFile.State.WAITING, wanted=timezone.now())
 
 
 @transaction.atomic

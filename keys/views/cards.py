@@ -71,7 +71,7 @@ class Way:
             if self.is_shut_off:
                 return Stop(f"not on the host: the district is {self.district.state}", is_done=False)
             return self._going()
-        if came := card.on_host or self._since():
+        if came := (not self.file.is_doubted and card.on_host) or self._since():
             return Stop("on the host since", came)
         if self.file.state == KeyFile.State.FAILED:
             return Stop("not on the host yet, we try again", self.file.next_try, is_done=False)
@@ -88,7 +88,8 @@ class Way:
 
 def _taken_off(card: KeyCard, file: KeyFile) -> datetime | None:
     """Since when the host does not have a disabled key any more; None if it may."""
-    return card.off_host or (card.key.disabled if file.state == KeyFile.State.ON_HOST else None)
+    known = None if file.is_doubted else card.off_host
+    return known or (card.key.disabled if file.state == KeyFile.State.ON_HOST else None)
 
 
 def cards_of(account: SftpAccount, file: KeyFile, live_by: datetime, *, is_shut_off: bool) -> tuple[Card, ...]:

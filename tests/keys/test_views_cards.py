@@ -10,9 +10,10 @@ from django.utils import timezone
 from accounts.models import District, SftpAccount
 from accounts.services import district_rename, district_state_set
 from hosts.models import Host, SignIn
+from keys import propagation
 from keys.models import AccountKey, KeyFile, KeySet, SharedKeyRequest
 from keys.selectors import is_shut_off, next_hourly_run
-from keys.services import key_replace, keys_save, shared_key_decide, today_in
+from keys.services import host_move, key_replace, keys_save, shared_key_decide, today_in
 from keys.sets import By
 from keys.views.cards import Card, cards_of, expiry_told
 from tests.factories import StaffFactory
@@ -180,6 +181,32 @@ def test_a_name_given_to_a_suspended_district_brings_no_key_back(account: SftpAc
     district_rename(account.district, name="x", domain="another.k12.oh.us", actor=None)
     _host_down(account)
     assert _stops(_card(account))[1] == "may still work: not taken off the host yet, we try again"
+
+
+@pytest.mark.parametrize(
+    ("state", "known", "doubted"),
+    [
+        ("active", "on the host since", "goes live by"),
+        ("suspended", "not on the host: the district is suspended", "may still work: taken off the host by"),
+    ],
+)
+def test_of_a_host_that_moved_nothing_is_known_until_it_was_read(
+    account: SftpAccount, key: AccountKey, state: str, known: str, doubted: str
+) -> None:
+    if state != "active":
+        account = _state_set(account, state)
+    propagation.push_one(account.pk)
+    before = KeyFile.objects.get(account=account).on_host_since
+    assert _stops(_card(account))[1] == known
+    host_move(account.host, "elsewhere.example", 22, "sftp-portal", by=By(None))
+    assert _stops(_card(account))[1] == doubted
+    KeyFile.objects.update(state="failed", next_try=timezone.now(), reason="It is away.")
+    assert _stops(_card(account))[1].endswith(
+        "not on the host yet, we try again" if state == "active" else "we try again"
+    )
+    propagation.push_one(account.pk)
+    assert _stops(_card(account))[1] == known
+    assert KeyFile.objects.get(account=account).on_host_since > before
 
 
 def test_what_was_on_the_host_before_sets_told_of_it_is_still_known(account: SftpAccount, key: AccountKey) -> None:
