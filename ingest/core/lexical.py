@@ -75,12 +75,13 @@ class RawRow(NamedTuple):
 
 
 class _Utf16:
-    """Reads UTF-16 as UTF-8. What cannot be decoded ends the text with a byte that UTF-8 does not know."""
+    """Reads UTF-16 as UTF-8. What cannot be decoded ends the text, there, with a byte that UTF-8 does not know."""
 
     def __init__(self, read: Read, head: bytes) -> None:
         self._read = read
-        self._head = head
-        self._decoder = codecs.getincrementaldecoder("utf-16")()
+        self._head = head[2:]
+        self._encoding = "utf-16-le" if head[:2] == codecs.BOM_UTF16_LE else "utf-16-be"
+        self._decoder = codecs.getincrementaldecoder(self._encoding)()
         self._over = False
 
     def read(self, size: int) -> bytes:
@@ -90,8 +91,8 @@ class _Utf16:
             self._over = not data
             try:
                 out = self._decoder.decode(data, final=not data).encode()
-            except UnicodeError:
-                self._over, out = True, b"\xff"
+            except UnicodeDecodeError as error:
+                self._over, out = True, error.object[: error.start].decode(self._encoding).encode() + b"\xff"
         return out
 
 

@@ -138,3 +138,12 @@ def test_no_more_than_64_kib_are_read_for_a_header():
     stream = io.BytesIO(b"a,b\n" + b"x" * 1_000_000)
     read_header(stream)
     assert stream.tell() <= HEADER_REACH + 3
+
+
+@pytest.mark.parametrize("order", ["le", "be"])
+def test_utf_16_is_read_up_to_what_cannot_be_decoded(order: str) -> None:
+    mark, half = "\ufeff".encode(f"utf-16-{order}"), "\ud800".encode(f"utf-16-{order}", "surrogatepass")
+    text = b"".join((mark, *(f"a,{number}\r\n".encode(f"utf-16-{order}") for number in range(40_000)), half, b"xxxx"))
+    found = list(Rows(io.BytesIO(text), 1000))
+    assert [row.line for row in found if row.flaw] == [40_001]
+    assert len(found) == 40_001
