@@ -247,7 +247,7 @@ def _look_at(epoch: Epoch, files: HostFiles, username: paths.Username, entry: En
     is_open = sighting.is_written(epoch.name, writing)
     own = discovery.auto_name(entry.name) if entry.kind is EntryKind.FILE else None
     if own is None and not (is_directory and discovery.is_epoch_name(entry.name)):
-        _look_at_stranger(epoch, still, is_open)
+        _look_at_stranger(epoch, seen, still, is_open)
         return
     seconds = settings.INGEST_QUIET_SECONDS if own is None else settings.INGEST_AUTO_QUIET_SECONDS
     quiet = timedelta(0) if epoch.hurry else timedelta(seconds=seconds)
@@ -348,17 +348,22 @@ def _recognise(epoch: Epoch, files: HostFiles, places: Mapping[str, paths.HostPa
     _judge(epoch, Epoch.State.QUEUED, "", "", format=found.format.name, queued=timezone.now())
 
 
-def _look_at_stranger(epoch: Epoch, still: timedelta, is_open: bool) -> None:
+def _look_at_stranger(epoch: Epoch, seen: Look, still: timedelta, is_open: bool) -> None:
     """Something that is no epoch: a dump of the old system, a file in the wrong place. Staff are told when it rests."""
     if epoch.state != Epoch.State.ARRIVING:
         if epoch.hurry:  # only a format given by hand can take it any further
             _write(epoch, hurry=False)
         return
-    sentence = OUTSIDE if epoch.name == COMPLETE else STRANGER
+    code, sentence = "stranger", OUTSIDE if epoch.name == COMPLETE else STRANGER
     if is_open or not _rests(epoch, still):
-        _judge(epoch, epoch.state, "stranger", sentence)
-    else:
-        _leave_for_staff(epoch, "stranger", sentence)
+        _judge(epoch, epoch.state, code, sentence)
+        return
+    unread = discovery.never_read(seen)
+    with transaction.atomic():
+        if unread is not None:
+            _note_unread(epoch, seen)
+            code, sentence = unread.state.value, f"{unread.message} {sentence}"
+        _leave_for_staff(epoch, code, sentence)
 
 
 def _leave_for_staff(epoch: Epoch, code: str, sentence: str) -> None:

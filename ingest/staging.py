@@ -27,7 +27,7 @@ from hosts.models import Host
 from .core.choose import COMPLETE
 from .core.container import read_archive
 from .core.delimiters import COMMA, delimiter_of
-from .core.discovery import auto_name
+from .core.discovery import auto_name, never_read
 from .core.encodings import WINDOWS_1252, as_utf_8, is_windows_1252
 from .core.errors import ArchiveError
 from .core.verdict import Source
@@ -168,14 +168,16 @@ def _rest_needed(files: HostFiles, epoch: Epoch, entry: Entry) -> None:
     username = paths.username(epoch.account.username)
     if is_written(epoch.name, files.open_writes(username)):
         raise NotAtRest("Files of it are being sent just now. We try again.")
-    if epoch.look_digest and not epoch.format_by_id:  # what staff have looked at is what they wanted
-        place = paths.upload(username).child(entry.name)
-        try:
-            inside = files.listing(place) if entry.kind is EntryKind.DIRECTORY else (entry,)
-        except TooLarge as error:
-            raise NotAtRest(error.message) from error
-        if look_of(inside).digest != epoch.look_digest:
-            raise NotAtRest("Its files have changed since it was complete. We look at it again.")
+    place = paths.upload(username).child(entry.name)
+    try:
+        look = look_of(files.listing(place) if entry.kind is EntryKind.DIRECTORY else (entry,))
+    except TooLarge as error:
+        raise NotAtRest(error.message) from error
+    if unread := never_read(look):  # whatever staff have said it is
+        raise NotAtRest(unread.message)
+    # What staff have looked at is what they wanted.
+    if epoch.look_digest and not epoch.format_by_id and look.digest != epoch.look_digest:
+        raise NotAtRest("Its files have changed since it was complete. We look at it again.")
 
 
 def _not_found(epoch: Epoch) -> HostError:

@@ -136,8 +136,8 @@ def ripeness(
     Sizes must rest even after COMPLETE, because clients that upload by the alphabet send COMPLETE first. `alone`: a
     file that is an epoch by itself (`auto_name`); it has no COMPLETE, so that its rest is all there is to go by.
     """
-    if hostile := [entry for entry in look.entries if unread_for(entry)]:
-        return _told(State.HOSTILE, f"{WHAT[unread_for(hostile[0])]}, so nothing of this epoch is read.", hostile)
+    if hostile := never_read(look):
+        return hostile
     if not alone and (missing := _without_complete(look)):
         return missing
     if open_writes:
@@ -150,6 +150,14 @@ def ripeness(
         what = "Taken" if alone else "Complete; taken"
         return Ripeness(State.UNSETTLED, f"{what} when nothing has changed for {left} more seconds.")
     return Ripeness(State.RIPE, "The upload is complete.")
+
+
+def never_read(look: Look) -> Ripeness | None:
+    """That nothing of it is read, whatever it is called, since not all that lies there is plain files; or None."""
+    hostile = [entry for entry in look.entries if unread_for(entry)]
+    if not hostile:
+        return None
+    return _told(State.HOSTILE, f"{WHAT[unread_for(hostile[0])]}, so nothing of this epoch is read.", hostile)
 
 
 def unread_for(entry: Listed) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -324,15 +325,19 @@ def test_a_link_that_is_named_as_an_epoch_is_a_stranger(district: District, cloc
     assert _tell(_epoch()) == ("arriving", "stranger")
 
 
-@pytest.mark.parametrize("name", ["dump.sql", "backup", "x" * 255, "\x01" * 255])
-def test_a_stranger_is_told_to_staff_when_it_rests(district: District, clock: Clock, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("dump.sql", "stranger"), ("backup", "stranger"), ("x" * 255, "stranger"), ("\x01" * 255, "hostile")],
+    ids=["dump", "backup", "long", "odd"],
+)
+def test_a_stranger_is_told_to_staff_when_it_rests(district: District, clock: Clock, name: str, code: str) -> None:
     (home(district) / "upload" / name).write_bytes(b"x")
     look()
     assert _tell(_epoch()) == ("arriving", "stranger")
     clock.move(minutes=settings.INGEST_STRANGER_QUIET_MINUTES)
     look()
     look()
-    assert _tell(_epoch()) == ("waiting_staff", "stranger")
+    assert _tell(_epoch()) == ("waiting_staff", code)
     assert OutboxMessage.objects.count() == 1
     assert len(_epoch().name) <= 1024
 
@@ -641,3 +646,24 @@ def test_the_clock_finds_what_has_stalled_on_a_host_that_tells_of_changes_only(
     look()
     assert _tell(_epoch()) == ("arriving", "stalled")
     assert not rota.restless(clock.now()).exists()
+
+
+@pytest.mark.parametrize("make", HOSTILE)
+def test_no_format_by_hand_makes_anything_but_plain_files_be_read(
+    district: District, clock: Clock, make: Callable[[Path, str], None]
+) -> None:
+    """In a directory that is no epoch, too; nor if it comes after staff have looked."""
+    place = put(district, "dump", epochs.students())
+    make(place, "x.csv")
+    look()
+    clock.move(minutes=settings.INGEST_STRANGER_QUIET_MINUTES)
+    look()
+    staff = User.objects.get(email="support@vendor.example")
+    epoch = _epoch()
+    assert (*_tell(epoch), epoch.errors > 0) == ("waiting_staff", "hostile", True)
+    assert epoch.findings.count() == epoch.errors
+    with pytest.raises(NotDone, match="Ask the district"):
+        services.epoch_format_assign(epoch, epochs.STUDENTS.name, actor=staff)
+    Epoch.objects.update(state="queued", format=epochs.STUDENTS.name, format_by=staff)
+    process(district)
+    assert (_epoch().step, _epoch().tries, place.is_dir()) == ("", 1, True)
