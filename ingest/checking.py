@@ -9,10 +9,12 @@ from django.conf import settings
 
 from . import listings
 from .catalogue import format_named, formats
+from .core import discovery
 from .core.check import FileCounts, Limits, Verdict, check
-from .core.choose import recognise, recognise_alone
+from .core.choose import COMPLETE, recognise, recognise_alone
 from .core.container import damage, read_archive
 from .core.delimiters import COMMA, delimiter_of
+from .core.discovery import Kind
 from .core.findings import Finding as Found
 from .core.findings import Severity, Tally
 from .core.late import LATE
@@ -78,7 +80,7 @@ def _looked_at(epoch: Epoch, listing: Listing) -> Checked:
         return _refused(listing, packed, "format-unknown", message)
     if any(finding.severity is Severity.ERROR for finding in packed):
         return _refused(listing, packed)
-    if not epoch.format_by_id and not _is_still(epoch, known, files):
+    if not epoch.format_by_id and not (_is_as_seen(epoch, files) and _is_still(epoch, known, files)):
         message = "The files were changed after they were recognised. Send the epoch again, with COMPLETE last."
         return _refused(listing, packed, "changed-since-recognised", message)
     return _checked(epoch, known, files, packed, listing)
@@ -139,6 +141,18 @@ def _on_record(epoch: Epoch, known: Format, file: EpochFile) -> dict[str, KeySet
         records = Record.objects.filter(dataset=one, is_removed=False)
         found[one.table] = set(records.values_list("key", flat=True).iterator(chunk_size=10_000))
     return found
+
+
+def _is_as_seen(epoch: Epoch, files: list[EpochFile]) -> bool:
+    """Whether the copies have the names and sizes that rested: an OpenSSH host takes what is being sent once more."""
+    if not epoch.look_digest:
+        return True
+    own = discovery.auto_name(epoch.name) is not None
+    loose = [(epoch.name if own else file.name, file.size) for file in files if not file.archive]
+    # Of the names that are read, only a backslash is written otherwise in a row.
+    names = [(name.replace(2 * "\\", "\\"), size) for name, size in (loose if own else [*loose, (COMPLETE, 0)])]
+    copied = discovery.Look.of(discovery.Listed(name, Kind.FILE, size) for name, size in names)
+    return copied.digest == epoch.look_digest
 
 
 def _is_still(epoch: Epoch, known: Format, files: list[EpochFile]) -> bool:

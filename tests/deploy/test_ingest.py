@@ -507,3 +507,28 @@ def test_a_district_with_endless_names_leaves_room_for_the_others_in_an_answer(
     with pytest.raises(TooLarge):
         files.listing(upload.child(only.name))
     assert max(path.stat().st_size for path in (openssh_host.root / "answers").iterdir()) < 8 * 1024 * 1024
+
+
+def test_a_file_that_is_sent_once_more_in_the_moment_of_the_claim_is_not_loaded_by_half(
+    openssh_host: OpensshHost, district: District, door: Door, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The claim ends the session that has it open, so it stays as it was cut off."""
+    whole = epochs.students()["students.csv"]
+    uploaded(door, NIGHT, {"students.csv": whole})
+    epoch = queued(district, NIGHT, clock)
+    rest_needed = staging._rest_needed
+    with contextlib.ExitStack() as sessions:
+
+        def begun_again(*args: Any) -> None:
+            rest_needed(*args)
+            session = sessions.enter_context(client(door))
+            session.open(f"/upload/{NIGHT}/students.csv", "w").write(b"".join(whole.splitlines(True)[:5]))
+
+        monkeypatch.setattr(staging, "_rest_needed", begun_again)
+        uploading.process(district)
+    epoch.refresh_from_db()
+    assert (epoch.state, list(epoch.findings.values_list("code", flat=True))) == (
+        "failed",
+        ["changed-since-recognised"],
+    )
+    assert not Record.objects.exists()
