@@ -8,17 +8,20 @@ from django.db.models import Max, Q
 
 from .allowances import zone_of
 from .catalogue import format_named, formats, records_of
-from .core.discovery import AUTO_END, epoch_time
+from .core.discovery import AUTO_END, EPOCH_NAME, epoch_time
 from .core.schema import MissingRow, Mode
 from .models import Epoch, EpochFile
+
+TIMED = f"^{EPOCH_NAME.pattern}$"
 
 
 def newer_than(epoch: Epoch) -> str:
     """The name of a later night that was applied already; nights are applied by name, so this one came too late."""
     if not settings.INGEST_SUPERSEDE or epoch_time(epoch.name) is None:
         return ""
-    # What has another kind of name sorts behind the colon.
-    later = epoch.district.epochs.filter(state=Epoch.State.LOADED, name__gt=epoch.name, name__lt=":").order_by("-name")
+    # Told by its shape: where other kinds of names sort is the database's own matter.
+    later = epoch.district.epochs.filter(state=Epoch.State.LOADED, name__gt=epoch.name, name__regex=TIMED)
+    later = later.order_by("-name")
     undone = epoch.district.epochs.aggregate(last=Max("undone"))["last"]
     if undone is not None:
         # What changed nothing before one was taken back was the same as that one: it says nothing of today's records.
