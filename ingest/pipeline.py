@@ -94,7 +94,7 @@ def process(epoch: Epoch, lane: Lane, token: str, is_over: Callable[[], bool]) -
             return
         for step in steps_left(epoch):
             if step.name in MUST_WAIT and MUST_WAIT[step.name](epoch):
-                _wait(epoch, lane, token)
+                _wait(epoch, step, lane, token)
                 return
             if step.name in READING and not (is_discarded(epoch) or staging.is_copied(epoch)):
                 _copy_again(epoch, lane, token)
@@ -134,11 +134,15 @@ def _is_begun(epoch: Epoch, lane: Lane, token: str) -> bool:
     return is_ours
 
 
-def _wait(epoch: Epoch, lane: Lane, token: str) -> None:
+def _wait(epoch: Epoch, step: Step[Any], lane: Lane, token: str) -> None:
+    """What was judged before is judged once more when its turn comes: by the limits and blackouts of that day."""
     with transaction.atomic():
         _lease_must_be_ours(lane, token)
         epoch.state = Epoch.State.BEHIND
-        epoch.save(update_fields=["state"])
+        if step.name != JUDGED:
+            epoch.step = "check"
+            epoch.steps.filter(step=JUDGED).delete()
+        epoch.save(update_fields=["state", "step"])
 
 
 def _gone(epoch: Epoch, lane: Lane, token: str) -> None:

@@ -4,12 +4,14 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from accounts.models import District, OutboxMessage
+from accounts.models import District, OutboxMessage, User
 from accounts.services import district_state_set
-from ingest import pipeline, tasks, turns
-from ingest.models import Epoch
+from ingest import holds, pipeline, tasks, turns
+from ingest.allowances import now_in
+from ingest.models import BlackoutDays, Epoch, LimitRaise
 
 from . import epochs
+from .conftest import Clock
 from .test_guarding import FEW, FULL, THIRD, active
 from .test_late import BAD
 from .test_undos import SECOND
@@ -64,19 +66,65 @@ def test_whoever_resumes_a_district_wakes_those_who_work_on_nights(
 
 @pytest.mark.parametrize("step", BEFORE_LOADING)
 def test_a_night_under_way_is_not_applied(district: District, step: str) -> None:
-    """It is checked, and waits where it has got to; or before it is loaded, if it has been judged."""
+    """It is checked, and waits to be judged; once more, if it has been."""
     queue(district, NIGHT, FULL)
     while Epoch.objects.get().step != step:
         pipeline.process_turn(district.pk, lambda: True)
     suspend(district)
     process(district)
     epoch = Epoch.objects.get()
-    assert (epoch.state, epoch.step) == ("behind", "compare" if step == "compare" else "check")
+    assert (epoch.state, epoch.step) == ("behind", "check")
     assert (active(), turns.districts_waiting()) == (0, 0)
     resume(district)
     assert turns.districts_waiting() == 1
     process(district)
     assert (states(), active()) == (["loaded"], 40)
+
+
+def test_a_night_approved_before_is_not_applied_in_a_blackout_that_has_begun_since(
+    district: District, clock: Clock
+) -> None:
+    actor = User.objects.get(email="support@vendor.example")
+    night(district, NIGHT, FULL)
+    held = night(district, NEXT_NIGHT, FEW)
+    content, against = held.judgement.content, held.judgement.against
+    holds.hold_approve(held, seen=holds.Seen(content, against), reason="They closed a school.", actor=actor)
+    suspend(district)
+    process(district)
+    clock.move(days=3)
+    today = now_in(district).date()
+    BlackoutDays.objects.create(first=today, last=today, why="Rollover.")
+    resume(district)
+    process(district)
+    assert (states(), active()) == (["loaded", "blackout"], 40)
+
+
+def test_an_approval_outlasts_the_suspension_of_its_district(district: District) -> None:
+    actor = User.objects.get(email="support@vendor.example")
+    night(district, NIGHT, FULL)
+    held = night(district, NEXT_NIGHT, FEW)
+    seen = holds.Seen(held.judgement.content, held.judgement.against)
+    holds.hold_approve(held, seen=seen, reason="They closed a school.", actor=actor)
+    suspend(district)
+    process(district)
+    resume(district)
+    process(district)
+    assert (states(), active()) == (["loaded", "loaded"], 20)
+
+
+def test_a_raise_that_has_ended_meanwhile_lets_nothing_pass(district: District, clock: Clock) -> None:
+    night(district, NIGHT, FULL)
+    today = now_in(district).date()
+    LimitRaise.objects.create(district=district, what="removed", percent=90, floor=90, first=today, last=today)
+    epoch = queue(district, NEXT_NIGHT, FEW)
+    while Epoch.objects.get(pk=epoch.pk).step != "compare":
+        pipeline.process_turn(district.pk, lambda: True)
+    suspend(district)
+    process(district)
+    clock.move(days=3)
+    resume(district)
+    process(district)
+    assert (states(), active()) == (["loaded", "held"], 40)
 
 
 def test_what_is_loaded_already_comes_to_its_end(district: District) -> None:
