@@ -209,7 +209,8 @@ def unmoved_move() -> int:
 
 def _move_late(epoch: Epoch) -> int:
     if not epoch.archive_name:
-        if files_for(epoch.account.host).stat(paths.claimed(epoch.pk)) is None:  # it lies in /upload/ to this day
+        files, claimed = files_for(epoch.account.host), paths.claimed(epoch.pk)
+        if files.stat(claimed) is None or not (epoch.step or files.listing(claimed)):  # it lies in /upload/ to this day
             return 0
         epoch.started = epoch.started or epoch.finished
         StepTime.objects.get_or_create(epoch=epoch, step="load")
@@ -251,11 +252,16 @@ def _purge_one(epoch: Epoch) -> int:
         return 0
     if epoch.archive_name:
         files.remove_tree(place.child(epoch.archive_name))
+    is_removed = bool(epoch.archive_name)
     if unmoved().filter(pk=epoch.pk).exists():
-        files.remove_tree(paths.claimed(epoch.pk))
+        claimed = paths.claimed(epoch.pk)
+        is_removed |= files.stat(claimed) is not None and bool(epoch.step or files.listing(claimed))
+        files.remove_tree(claimed)
     with transaction.atomic():
         FindingList.objects.filter(epoch=epoch).delete()
         if not Epoch.objects.filter(pk=epoch.pk, purged=None).update(purged=timezone.now()):
+            return 0
+        if not is_removed:  # it was left in /upload/, and lies there for all we know
             return 0
         counts = {"files": epoch.files.count(), "bytes": epoch.byte_count}
         where = f"/upload-processed/{epoch.archive_name}/" if epoch.archive_name else "never moved there"

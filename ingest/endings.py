@@ -79,7 +79,7 @@ def stuck_end(epoch: Epoch, reason: str, actor: User | None) -> None:
     StepTime.objects.get_or_create(epoch=epoch, step=ENDED)
     if way is Way.LEFT:
         _discard(epoch, f"{IN_UPLOAD} {reason}", actor)
-        _end_here(epoch, look_code=LEFT, look_digest="")
+        _end_here(epoch, look_code=LEFT)
         return
     if way is Way.UNMOVED:
         _note(epoch, f"{UNMOVED} {reason}")

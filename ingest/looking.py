@@ -192,7 +192,10 @@ def _note_gone(epochs: Iterable[Epoch]) -> None:
 
 
 def _is_as_left(epoch: Epoch, files: HostFiles, username: paths.Username, entry: Entry) -> bool:
-    """Whether nobody has touched what staff ended where it lay. If anybody has, it is a new arrival from now on."""
+    """Whether nobody has touched what staff ended where it lay. If anybody has, it is a new arrival from now on.
+
+    The first look after the end has only what was seen before it was queued to go by.
+    """
     path = paths.upload(username).child(entry.name)
     try:
         inside = files.listing(path) if entry.kind is EntryKind.DIRECTORY else (entry,)
@@ -202,11 +205,17 @@ def _is_as_left(epoch: Epoch, files: HostFiles, username: paths.Username, entry:
         return True
     told = "\0".join(f"{one.name}\0{one.kind}\0{sighting.mark_of(one)}" for one in inside)
     digest = hashlib.blake2b(told.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
-    if epoch.look_digest in ("", digest):
+    is_first = epoch.look_digest == sighting.look_of(inside).digest and not _is_newer(inside, epoch)
+    if is_first or epoch.look_digest == digest:
         _write(epoch, look_digest=digest)
         return True
     _write(epoch, look_code="")
     return False
+
+
+def _is_newer(inside: Iterable[Entry], epoch: Epoch) -> bool:
+    """Whether any of these has changed since the epoch was queued, as far as the host tells."""
+    return epoch.queued is not None and any(one.changed > epoch.queued.timestamp() * 1e9 for one in inside)
 
 
 def _look_at_one(

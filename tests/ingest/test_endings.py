@@ -310,6 +310,46 @@ def test_what_was_left_arrives_anew_when_the_district_touches_it(
     assert now(epoch).look_code == ""
 
 
+@pytest.mark.parametrize("when", ["before its end", "after its end"])
+@pytest.mark.parametrize("files", [FULL, SECOND], ids=["the same", "others"])
+def test_what_was_sent_again_before_the_next_look_is_not_passed_over(
+    district: District, monkeypatch: pytest.MonkeyPatch, staff: User, files: dict[str, bytes], when: str
+) -> None:
+    epoch = stopped(district, monkeypatch, queue(district, NIGHT, FULL), "rename")
+
+    def send() -> None:
+        shutil.rmtree(home(district) / "upload" / NIGHT)
+        put(district, NIGHT, files)
+
+    if when == "before its end":
+        send()
+        look()
+    services.epoch_end(epoch, reason="x", actor=staff)
+    well(monkeypatch)
+    if when == "after its end":
+        send()
+    look()
+    look()
+    assert sorted(states(district)) == ["arriving", "discarded"]
+
+
+def test_what_was_left_is_not_said_to_be_deleted_or_moved(
+    district: District, monkeypatch: pytest.MonkeyPatch, support: Client, staff: User, clock
+) -> None:
+    epoch = stopped(district, monkeypatch, queue(district, NIGHT, FULL), "rename")
+    services.epoch_end(epoch, reason="x", actor=staff)
+    (settings.SFTP_ROOT / "claimed" / str(epoch.pk)).mkdir()  # made for a file by itself, which could not be moved
+    well(monkeypatch)
+    look()
+    assert archive.unmoved_move() == 0
+    clock.move(days=90)
+    assert (archive.purge(), archive.purge()) == (0, 0)
+    assert not AuditEntry.objects.filter(action="epoch purged").exists()
+    assert (home(district) / "upload" / NIGHT / "students.csv").is_file()
+    assert not (settings.SFTP_ROOT / "claimed" / str(epoch.pk)).exists()
+    assert "Files were deleted" not in page(client_of("support@vendor.example"), "epoch", now(epoch))
+
+
 def test_what_was_taken_over_though_nobody_noted_it_is_moved_after_its_end(
     district: District, monkeypatch: pytest.MonkeyPatch, staff: User
 ) -> None:
