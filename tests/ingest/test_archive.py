@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -12,13 +13,13 @@ from hosts import provision
 from hosts.connect import files_for
 from hosts.core import paths
 from hosts.models import Host
-from ingest import archive
+from ingest import archive, staging
 from ingest.models import Epoch, StepTime
 from tests.factories import DistrictFactory, EpochFactory, FileFactory, HostFactory
 
 from . import epochs
 from .conftest import Clock
-from .uploading import NEXT_NIGHT, NIGHT, Broken, home, look, night, places_make, process, use
+from .uploading import NEXT_NIGHT, NIGHT, Broken, home, night, places_make, process, use
 
 
 def _processed(district: District) -> Path:
@@ -48,15 +49,16 @@ def test_the_log_does_not_overwrite_a_file_of_the_district(district: District, t
     assert (place / f"processing-log-{taken + 1}.txt").read_text() == epoch.log
 
 
-def test_a_directory_with_the_logs_name_is_no_trouble(district: District) -> None:
-    """Staff gave a format to a stranger that holds more than plain files."""
-    place = home(district) / "upload" / "dump"
-    (place / "processing-log.txt").mkdir(parents=True)
-    (place / "students.csv").write_bytes(epochs.students()["students.csv"])
-    look()
-    Epoch.objects.update(state="queued", format=epochs.STUDENTS.name)
-    process(district)
-    epoch = Epoch.objects.get()
+def test_a_directory_with_the_logs_name_is_no_trouble(district: District, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is made in the moment of the claim: after the last look."""
+    rest_needed = staging._rest_needed
+
+    def made(*args: Any) -> None:
+        rest_needed(*args)
+        (home(district) / "upload" / NIGHT / "processing-log.txt").mkdir()
+
+    monkeypatch.setattr(staging, "_rest_needed", made)
+    epoch = night(district, NIGHT, epochs.students())
     assert (epoch.trouble, epoch.state) == ("", "loaded")
     assert (_processed(district) / epoch.archive_name / "processing-log-2.txt").read_text() == epoch.log
 
