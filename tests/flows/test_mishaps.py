@@ -94,7 +94,7 @@ def test_e1_of_a_client_that_is_killed_in_mid_file_nothing_is_taken(
     slug, door = sender
     name = night_name(3)
     sending = slowly(door, f"mkdir /upload/{name}", f"put {_large(tmp_path)} /upload/{name}/students.csv")
-    wait_for("some of it has arrived", lambda: "students.csv" in sftp(door, f"ls -1 /upload/{name}").output, 20)
+    wait_for("some of it has arrived", lambda: "students.csv" in sftp(door, f"ls -1 /upload/{name}").output, 60)
     sending.kill()
     sending.wait(10)
     time.sleep(4)  # longer than an upload has to rest
@@ -110,7 +110,7 @@ def test_e1_of_half_a_file_without_a_directory_nothing_is_applied(
     slug, door = sender
     sending = slowly(door, f"put {_large(tmp_path)} /upload/students_auto.csv")
     try:
-        wait_for("some of it has arrived", lambda: "students_auto.csv" in sftp(door, "ls -1 /upload").output, 20)
+        wait_for("some of it has arrived", lambda: "students_auto.csv" in sftp(door, "ls -1 /upload").output, 60)
         time.sleep(3)
         # Between two looks nothing is known of it.
         told = lambda: epoch_in(portal, slug, "students_auto.csv", ("arriving",))["look_code"]  # noqa: E731
