@@ -14,6 +14,7 @@ from . import selectors, wording
 from .core.arrival import Audience
 from .core.discovery import State as Look
 from .models import Epoch, GuardState, HoldNote, MissingNight
+from .nights import NEVER_TAKEN
 
 # A night that failed or did not come is told for so long; what waits for a decision waits however long it takes.
 RECENT = timedelta(days=7)
@@ -130,7 +131,7 @@ def _missing_still(now: datetime) -> QuerySet[MissingNight]:
     """Nights of which staff were told, the last of each district, as long as nothing has come since."""
     told = MissingNight.objects.filter(audience=Audience.STAFF, told__gte=now - RECENT)
     later = MissingNight.objects.filter(district=OuterRef("district"), audience=Audience.STAFF, day__gt=OuterRef("day"))
-    came = Epoch.objects.filter(district=OuterRef("district"), first_seen__gt=OuterRef("told"))
+    came = Epoch.objects.exclude(NEVER_TAKEN).filter(district=OuterRef("district"), first_seen__gt=OuterRef("told"))
     rows = told.filter(~Exists(later), ~Exists(came), district__state=District.State.ACTIVE)
     return rows.select_related("district")
 

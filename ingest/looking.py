@@ -363,16 +363,16 @@ def _look_at_stranger(epoch: Epoch, seen: Look, still: timedelta, is_open: bool)
         if epoch.hurry:  # only a format given by hand can take it any further
             _write(epoch, hurry=False)
         return
-    code, sentence = "stranger", OUTSIDE if epoch.name == COMPLETE else STRANGER
+    code, sentence = discovery.State.STRANGER, OUTSIDE if epoch.name == COMPLETE else STRANGER
     if is_open or not _rests(epoch, still):
-        _judge(epoch, epoch.state, code, sentence)
+        _judge(epoch, epoch.state, code.value, sentence)
         return
     unread = discovery.never_read(seen)
     with transaction.atomic():
         if unread is not None:
             _note_unread(epoch, seen)
-            code, sentence = unread.state.value, f"{unread.message} {sentence}"
-        _leave_for_staff(epoch, code, sentence)
+            code, sentence = discovery.State.UNREAD_STRANGER, f"{unread.message} {sentence}"
+        _leave_for_staff(epoch, code.value, sentence)
 
 
 def _leave_for_staff(epoch: Epoch, code: str, sentence: str) -> None:

@@ -11,12 +11,14 @@ from accounts.models import District
 
 from .allowances import now_in, zone_of
 from .core.arrival import Audience, Expected
+from .core.discovery import STRANGERS
 from .core.nights import USUAL, Came, Night, Outcome, nights_of, tallied
 from .core.strip import SHAPES, Strip, strip_of
 from .models import Epoch, ExpectedArrival, MissingNight
 
 SHOWN = 60
-STRANGER = "stranger"
+# What only lies in /upload/ and is no epoch, and what was taken back before it was one.
+NEVER_TAKEN = Q(queued=None) & (Q(look_code__in=STRANGERS) | Q(state=Epoch.State.GONE))
 # The strip for wide screens, and the one for telephones, in two lines.
 WIDE, NARROW = (SHOWN, 12.0), (SHOWN // 2, 11.0)
 OUTCOMES: Mapping[str, Outcome] = {
@@ -107,12 +109,11 @@ class Nights:
 def came_of(district: District) -> QuerySet[Epoch]:
     """A district's epochs with when they `came`, whatever became of them: complete if looks found so, else first seen.
 
-    Without what only lies in /upload/ and is no epoch, and what was taken back before it was one.
+    Without what was never taken for one.
     """
-    never_taken = Q(queued=None) & (Q(look_code=STRANGER) | Q(state=Epoch.State.GONE))
     by_hand = Q(queued=None) | Q(format_by__isnull=False)
     came = Case(When(by_hand, then=F("first_seen")), default=F("queued"))
-    return Epoch.objects.filter(district=district).exclude(never_taken).annotate(came=came)
+    return Epoch.objects.filter(district=district).exclude(NEVER_TAKEN).annotate(came=came)
 
 
 def last_nights(district: District) -> Nights:

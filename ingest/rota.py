@@ -14,7 +14,7 @@ from .models import Epoch
 UNDECIDED = (Epoch.State.ARRIVING, Epoch.State.WAITING_STAFF)
 # What only its district can change, and its host tells of that: it is not looked at for ever because of the clock.
 UNFINISHED = (discovery.State.UPLOADING.value, discovery.State.BEING_WRITTEN.value)
-PATIENT = (*UNFINISHED, discovery.State.STALLED.value, "stranger")
+PATIENT = (*UNFINISHED, discovery.State.STALLED.value, *discovery.STRANGERS)
 # Turns in one round. Few enough that most looks find nobody's turn, and need ask the host nothing.
 TURNS = 48
 

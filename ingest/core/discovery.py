@@ -104,11 +104,20 @@ class State(StrEnum):
     HOSTILE = "hostile"
     TOO_LARGE = "too_large"
     STALLED = "stalled"
+    # Not named as an epoch, and processed only if staff say what it is; never, if it holds more than plain files.
+    STRANGER = "stranger"
+    UNREAD_STRANGER = "unread_stranger"
     RIPE = "ripe"
 
 
 # What lies there is not only plain, finished files, and is never read: no format given by hand can change that.
-UNREADABLE = (State.HOSTILE.value, State.TEMPORARY_NAMES.value, State.TOO_LARGE.value)
+UNREADABLE = (
+    State.HOSTILE.value,
+    State.TEMPORARY_NAMES.value,
+    State.TOO_LARGE.value,
+    State.UNREAD_STRANGER.value,
+)
+STRANGERS = (State.STRANGER.value, State.UNREAD_STRANGER.value)
 
 
 # No upload that comes to an end takes longer.

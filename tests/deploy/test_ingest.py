@@ -237,7 +237,7 @@ def test_names_that_are_no_text_are_told_to_staff_and_stay_where_they_are(
         seen(district, name)
     clock.move(minutes=settings.INGEST_STRANGER_QUIET_MINUTES + 1)
     assert seen(district, NIGHT, state="waiting_staff").look_code == "hostile"
-    assert seen(district, loose, state="waiting_staff").look_code == "hostile"
+    assert seen(district, loose, state="waiting_staff").look_code == "unread_stranger"
     assert len(os.listdir(openssh_host.upload(district.domain))) == 2
 
 

@@ -79,6 +79,8 @@ def test_a_missing_night_is_for_staff_once_they_were_told_and_until_something_co
         _missing(district, 3)
     _missing(only_district, 3, audience="district")
     EpochFactory(district=came, state="arriving", first_seen=_ago(1))
+    for code in ("stranger", "unread_stranger"):  # no epoch of any night
+        EpochFactory(district=told, name=f"dump {code}", state="arriving", look_code=code, first_seen=_ago(1))
     District.objects.filter(pk=closed.pk).update(state="closed")
     assert _shown() == [(Kind.MISSING, "Told")]
 

@@ -146,9 +146,10 @@ def test_of_a_district_that_cannot_upload_nothing_is_missed(district: District, 
         ({"state": "waiting_staff", "look_code": "not-recognised"}, 0),
         ({"state": "arriving", "look_code": "uploading"}, 0),
         ({"state": "waiting_staff", "look_code": "stranger"}, 1),
+        ({"state": "waiting_staff", "look_code": "unread_stranger"}, 1),
         ({"state": "gone"}, 1),
     ],
-    ids=["waits for staff", "arriving", "no epoch at all", "taken back"],
+    ids=["waits for staff", "arriving", "no epoch at all", "no epoch, with a folder", "taken back"],
 )
 def test_a_night_that_came_counts_though_it_was_not_taken(
     district: District, clock: Clock, row: dict[str, str], told: int

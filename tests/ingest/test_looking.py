@@ -327,7 +327,7 @@ def test_a_link_that_is_named_as_an_epoch_is_a_stranger(district: District, cloc
 
 @pytest.mark.parametrize(
     ("name", "code"),
-    [("dump.sql", "stranger"), ("backup", "stranger"), ("x" * 255, "stranger"), ("\x01" * 255, "hostile")],
+    [("dump.sql", "stranger"), ("backup", "stranger"), ("x" * 255, "stranger"), ("\x01" * 255, "unread_stranger")],
     ids=["dump", "backup", "long", "odd"],
 )
 def test_a_stranger_is_told_to_staff_when_it_rests(district: District, clock: Clock, name: str, code: str) -> None:
@@ -660,7 +660,7 @@ def test_no_format_by_hand_makes_anything_but_plain_files_be_read(
     look()
     staff = User.objects.get(email="support@vendor.example")
     epoch = _epoch()
-    assert (*_tell(epoch), epoch.errors > 0) == ("waiting_staff", "hostile", True)
+    assert (*_tell(epoch), epoch.errors > 0) == ("waiting_staff", "unread_stranger", True)
     assert epoch.findings.count() == epoch.errors
     with pytest.raises(NotDone, match="Ask the district"):
         services.epoch_format_assign(epoch, epochs.STUDENTS.name, actor=staff)
