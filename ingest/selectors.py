@@ -12,6 +12,7 @@ from django.utils import timezone
 from accounts.models import District
 
 from .core.delimiters import Delimiter, delimiter_of
+from .core.discovery import STRANGERS
 from .models import (
     BlackoutDays,
     Dataset,
@@ -46,6 +47,13 @@ def last_of(district: District) -> Epoch | None:
     """The newest epoch that came to an end, or the newest at all."""
     rows = epochs_of(district).exclude(state=Epoch.State.GONE)
     return rows.filter(state__in=Epoch.ENDED).first() or rows.first()
+
+
+def left_to_staff(district: District) -> Epoch | None:
+    """The newest epoch if it goes no further before staff have looked at it; not what is no epoch by its name."""
+    newest = epochs_of(district).exclude(state=Epoch.State.GONE).exclude(look_code__in=STRANGERS).first()
+    waits = (Epoch.State.WAITING_STAFF, Epoch.State.STUCK)
+    return newest if newest is not None and newest.state in waits else None
 
 
 def held_first(rows: QuerySet[Epoch]) -> QuerySet[Epoch]:

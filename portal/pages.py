@@ -169,6 +169,7 @@ def district_home(request: HttpRequest, slug: str) -> HttpResponse:
         "is_shut_off": keys.is_shut_off(account),
         "last": last,
         "held": ingest.held_of(district),
+        "left_to_staff": ingest.left_to_staff(district),
         "stopped": ingest.stopped_since(district),
         "last_sentence": wording.sentence(last) if last else "",
         "nights": nights,

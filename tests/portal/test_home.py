@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.models import District
 from hosts.models import SignIn
 from ingest.allowances import now_in
-from ingest.models import ExpectedArrival, MissingNight
+from ingest.models import Epoch, ExpectedArrival, MissingNight
 from keys.core.life import SOON
 from keys.models import AccountKey, KeyFile
 from keys.selectors import standing_of
@@ -125,6 +125,22 @@ def test_a_night_that_did_not_come_is_said_first(district):
     assert "Missing: 1 night" in shown
     _loaded(district, 0)
     assert "did not arrive" not in _shown(district)
+
+
+@pytest.mark.parametrize("state", ["waiting_staff", "stuck"])
+def test_a_night_that_staff_have_to_look_at_is_not_called_well(district, state):
+    _connected(district)
+    _loaded(district, 1)
+    newest = EpochFactory(district=district, state=state, look_code="not-recognised")
+    shown = _shown(district)
+    assert "Your newest files are not loaded: our staff have to look at them." in shown
+    assert "staff were told. You need do nothing." in shown
+    Epoch.objects.filter(pk=newest.pk).update(look_code="stranger")
+    assert "Everything is working." in _shown(district)
+    Epoch.objects.filter(pk=newest.pk).update(look_code="not-recognised")
+    _loaded(district, 0)
+    Epoch.objects.exclude(pk=newest.pk).update(first_seen=timezone.now())
+    assert "Everything is working." in _shown(district)
 
 
 def test_a_key_that_ends_soon_is_said_before_it_does(district):
