@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from celery import Task
@@ -292,7 +293,7 @@ def night(account: SftpAccount, reached: list[str], monkeypatch: pytest.MonkeyPa
         services.keys_save(one, lines, seen_version=version, by=By(None), confirmed=one.username)
     with nudged():
         tasks.propagate_account(accounts[0].pk)
-    assert _keys_on_host(accounts) == [4, 4, 4, 4]
+    assert _keys_on_host() == [4, 4, 4, 4]
 
     def comes(lost: int) -> None:
         changed = []
@@ -310,9 +311,13 @@ def night(account: SftpAccount, reached: list[str], monkeypatch: pytest.MonkeyPa
     return comes
 
 
-def _keys_on_host(accounts: list[SftpAccount] | None = None) -> list[int]:
+def _on_host() -> list[Path]:
     names = SftpAccount.objects.filter(host__name="slow").order_by("pk").values_list("username", flat=True)
-    return [(settings.SFTP_ROOT / "slow" / "keys" / name).read_bytes().count(b"\n") - 1 for name in names]
+    return [settings.SFTP_ROOT / "slow" / "keys" / name for name in names]
+
+
+def _keys_on_host() -> list[int]:
+    return [path.read_bytes().count(b"\n") - 1 for path in _on_host()]
 
 
 def test_what_a_night_disables_goes_off_the_host_like_what_was_saved(
@@ -326,11 +331,16 @@ def test_what_a_night_disables_goes_off_the_host_like_what_was_saved(
 
 
 def test_a_night_takes_no_more_that_nobody_asked_for_than_a_run_would(night: Callable[[int], None]) -> None:
-    """One lost row each: few an account, many together. The key that was judged is no leave for another's removal."""
+    """One lost row each: few an account, many together. The key that was judged goes all the same, and is no leave for
+    the removal of another."""
     night(1)
-    assert _keys_on_host() == [2, 4, 4, 4]
+    assert _keys_on_host() == [2, 3, 3, 3]
     run = PropagationRun.objects.get(total=3)
-    assert (run.held, run.removed) == (3, 0)
+    assert (run.held, run.removed) == (3, 3)
+    # What stays is the key whose row was lost, the first of each account's four.
+    files = [path.read_text() for path in _on_host()]
+    blobs = [many_lines(200 + 4 * number)[-4].split(" ")[1] for number in range(4)]
+    assert [blob in file for blob, file in zip(blobs, files, strict=True)] == [False, True, True, True]
 
 
 def test_each_host_is_nudged_once_for_a_night(
