@@ -17,7 +17,7 @@ django.setup()
 from django.conf import settings  # noqa: E402
 from django.contrib.sessions.backends.db import SessionStore  # noqa: E402
 from django.contrib.sessions.models import Session  # noqa: E402
-from django.db import close_old_connections  # noqa: E402
+from django.db import close_old_connections, connection  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from accounts import audit, services  # noqa: E402
@@ -279,6 +279,17 @@ def snapshot(slug: str) -> dict[str, object]:
     }
 
 
+def tables_with(marks: list[str]) -> list[str]:
+    """The tables of which some row tells one of the marks, in any column."""
+    found = []
+    for table in connection.introspection.table_names():
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
+            if any(mark.lower() in str(row).lower() for row in cursor.fetchall() for mark in marks):
+                found.append(table)
+    return sorted(found)
+
+
 def audit_is_whole() -> bool:
     """Whether the audit chain has no break."""
     return audit.broken_at() is None
@@ -314,6 +325,7 @@ CALLS: dict[str, Callable[..., object]] = {
         missing_ask,
         steps,
         snapshot,
+        tables_with,
         audit_is_whole,
         outbox,
     )
