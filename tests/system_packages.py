@@ -19,6 +19,7 @@ PROGRAMS = {
     "openssl": "openssl",
     "initdb": "postgresql",
     "redis-server": "redis-server",
+    "nginx": "nginx-light",
     "chromium": "chromium",
     "fc-list": "fontconfig",
     "systemd-analyze": "systemd",

@@ -275,7 +275,7 @@ class Portal:
         text = self.output.read_text()
         assert self.process is not None
         assert self.process.poll() is None, text
-        web = re.search(r"http://localhost:(\d+)", text)
+        web = re.search(r"https?://localhost:(\d+)", text)
         sftp = re.search(r"SFTP host +\S+ port (\d+)", text)
         if web and sftp and "Ctrl-C" in text:
             self.port, self.sftp_port = int(web[1]), int(sftp[1])
