@@ -191,6 +191,7 @@ TEMPLATES = [
     }
 ]
 FORM_RENDERER = "portal.forms.Renderer"
+SERIALIZATION_MODULES = {"jsonl": "portal.exact"}
 DEFAULT_EXCEPTION_REPORTER_FILTER = "portal.reports.Filter"
 DJANGO_TABLES2_TEMPLATE = "django_tables2/portal.html"
 LANGUAGE_CODE = "en-us"
