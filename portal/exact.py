@@ -20,5 +20,5 @@ class Serializer(jsonl.Serializer):
     """What `dumpdata --format jsonl` writes with (SERIALIZATION_MODULES)."""
 
     def _init_options(self) -> None:
-        super()._init_options()
+        super()._init_options()  # type: ignore[misc]  # not in the stubs
         self.json_kwargs["cls"] = _Encoder
