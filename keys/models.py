@@ -268,7 +268,8 @@ class HostRun(Leased):
     """One run's part on one host. Hosts go side by side, and a host that is away ends only its own part.
 
     `stopped`: the run would have removed more keys that nobody asked to remove than is usual. `unasked` counts them,
-    `unasked_digest` tells this removal from any other, so that leave for it is leave for nothing else.
+    `unasked_digest` tells this removal from any other, so that leave for it is leave for nothing else. It is *stopped*
+    even if the host was lost after that; then `code` says how, and is none of `ODD`.
     """
 
     class State(models.TextChoices):
@@ -279,6 +280,8 @@ class HostRun(Leased):
         FAILED = "failed", "Failed"
 
     ENDED = (State.DONE, State.STOPPED, State.FAILED)
+    # What else a part that came to its end tells of: things among the key files that staff should look at.
+    ODD = ("stranger-not-readable", "leftover-stays", "no-key-file")
 
     run = models.ForeignKey(PropagationRun, on_delete=models.CASCADE, related_name="hosts")
     host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="runs")

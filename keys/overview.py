@@ -102,16 +102,16 @@ def full_runs() -> QuerySet[PropagationRun]:
 
 
 def hosts_not_looked_through() -> list[Host]:
-    """Hosts with accounts whose last part failed, each with `looked_through`: when one last came to its end.
+    """Hosts with accounts that were lost in their last part, each with `looked_through`: when one last came to its end.
 
     What is known of their accounts is as old as that, but for those that were saved and brought since.
     """
     ended = HostRun.objects.filter(host=OuterRef("pk"), state__in=HostRun.ENDED).order_by("-finished", "-pk")
-    whole = ended.exclude(state=HostRun.State.FAILED)
+    whole = Q(state=HostRun.State.DONE) | Q(state=HostRun.State.STOPPED, code__in=["", *HostRun.ODD])
     hosts = Host.objects.filter(accounts__isnull=False).distinct()
-    hosts = hosts.annotate(last_part=Subquery(ended.values("state")[:1]))
-    hosts = hosts.annotate(looked_through=Subquery(whole.values("finished")[:1]))
-    return list(hosts.filter(last_part=HostRun.State.FAILED))
+    hosts = hosts.annotate(is_last_whole=Subquery(ended.annotate(is_whole=Q(whole)).values("is_whole")[:1]))
+    hosts = hosts.annotate(looked_through=Subquery(ended.filter(whole).values("finished")[:1]))
+    return list(hosts.filter(is_last_whole=False))
 
 
 def runs_marked() -> QuerySet[PropagationRun]:

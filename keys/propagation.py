@@ -442,6 +442,8 @@ class _Part:
     def __init__(self, part: HostRun, token: str) -> None:
         self._part, self._run, self._host, self._token = part, part.run, part.host, token
         self._now = timezone.now()
+        # Told so once, it waits for a person even if the host is lost before the end.
+        self._must_ask = False
 
     def do(self) -> None:
         """Does it; a host that cannot be reached ends this part and nothing else."""
@@ -502,13 +504,10 @@ class _Part:
 
     def _note_odd(self, plan: _Plan) -> None:
         """Tells ops, in the run's row, of what lies among the key files and is none of the portal's."""
+        met = ((_SHUT, plan.shut), (_STUCK, plan.stuck), (_ODD, plan.odd))
         told = [
             (code, sentence.format(names=_some(names)))
-            for code, sentence, names in (
-                ("stranger-not-readable", _SHUT, plan.shut),
-                ("leftover-stays", _STUCK, plan.stuck),
-                ("no-key-file", _ODD, plan.odd),
-            )
+            for code, (sentence, names) in zip(HostRun.ODD, met, strict=True)
             if names
         ]
         if told:
@@ -588,6 +587,7 @@ class _Part:
     def _may_go_on(self, plan: _Plan) -> bool:
         """Whether this may remove what it would; ops are told if not."""
         if self.stops(plan):
+            self._must_ask = True
             self._tell("keys-run-stopped", f"unasked-{self._host.pk}-{self._part.unasked_digest}")
             return False
         return True
@@ -641,7 +641,7 @@ class _Part:
         part.failed = max(0, part.total - part.written - part.unchanged - part.held)
         if (not error.retry or isinstance(error, KeysShut)) and not self._was_told(error):
             self._tell("host-stopped", f"host-{self._host.pk}-{error.code}-{timezone.localdate():%Y%m%d}")
-        self._end(HostRun.State.FAILED)
+        self._end(HostRun.State.STOPPED if self._must_ask else HostRun.State.FAILED)
 
     def _was_told(self, error: HostError) -> bool:
         """Whether this is a host that stands still because of the other key that its stop told of lately."""

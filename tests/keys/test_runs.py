@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from hosts.core.errors import HostDown, HostKeyChanged, HostStopped
 from hosts.helper import HelperRefused
 from hosts.local import LocalFiles
 from hosts.models import Host
-from keys import bringing, propagation, services
+from keys import bringing, overview, propagation, services
 from keys.core.drift import Known
 from keys.models import AccountKey, FoundLine, HostRun, KeyFile, KeySet, PropagationRun
 from keys.retrying import FIRST_PAUSE, MOST_TRIES, fail_noted, pause_after
@@ -445,6 +445,51 @@ def test_neither_the_sweep_nor_a_save_gets_past_a_stopped_run(
     _save(many[0], "ed25519")
     propagation.push_one(many[0].pk)
     assert all(_keys_on_host(account) == 2 for account in many)
+
+
+class Lost(Watched):
+    """A host whose line is cut after so many files were read."""
+
+    reads_left = 1000
+
+    def _read(self, path, limit):  # type: ignore[no-untyped-def]
+        self._reached()
+        self.reads_left -= 1
+        return super()._read(path, limit)
+
+    def sweep(self, *args):  # type: ignore[no-untyped-def]
+        self._reached()
+        super().sweep(*args)
+
+    def _reached(self) -> None:
+        if not self.reads_left:
+            raise HostDown("The connection to the host was cut.")
+
+
+def test_a_run_that_stopped_waits_for_its_decision_though_the_host_was_lost_then(
+    many: list[SftpAccount], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    AccountKey.objects.filter(account__in=many[:3]).delete()
+    lost = Lost()
+    lost.reads_left = 3
+    with monkeypatch.context() as patched:
+        patched.setattr(propagation, "connected", lambda host: nullcontext(lost))
+        part = _run()
+    assert (part.state, part.unasked, part.code, part.failed) == ("stopped", 6, "host-down", 3)
+    assert [waiting.pk for waiting in overview.stopped_parts()] == [part.pk]
+    assert [(host.pk, host.looked_through < part.started) for host in overview.hosts_not_looked_through()] == [
+        (part.host_id, True)
+    ]
+    Host.objects.update(tries=0, next_try=None)
+    KeyFile.objects.update(next_try=timezone.now())
+    for account in many[:3]:
+        propagation.push_one(account.pk)
+    assert all(_keys_on_host(account) == 2 for account in many)
+    assert {_file(account).code for account in many[:3]} == {"unasked-removal"}
+    services.unasked_allow(part, by=By(StaffFactory(staff_role=Role.OPS), reason="They left us."))
+    assert _run().state == "done"
+    assert [_keys_on_host(account) for account in many] == [0, 0, 0, 2]
+    assert overview.hosts_not_looked_through() == []
 
 
 def test_the_sweep_takes_no_more_than_a_run_from_all_it_brings(many: list[SftpAccount]) -> None:
