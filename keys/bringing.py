@@ -550,14 +550,15 @@ def _take_out_removed(work: _Work, one: Wanted, there: bytes, found: Difference)
     """Of a file that must wait for a decision: what somebody asked to remove goes at once; the rest stays as it is.
     Returns how many went."""
     going = set(found.removed) - set(found.unasked)
-    if going:
-        entries = authorized_keys.entries_in(authorized_keys.read(there))
-        staying = (each for each in entries if each.key.fingerprint not in going)
-        content = authorized_keys.render(staying, authorized_keys.stamp_of(there))
+    entries = authorized_keys.entries_in(authorized_keys.read(there))
+    staying = (each for each in entries if each.key.fingerprint not in going)
+    content = authorized_keys.render(staying, authorized_keys.stamp_of(there)) if going else there
+    # Still as we left it: else what nobody asked to remove would be foreign to the next who looks. Noted before it is
+    # written: which of both that one finds, nobody knows who dies between.
+    files = KeyFile.objects.filter(pk=one.file_pk, lease_token=work.token)
+    if going and files.update(digest=digest_of(there), next_digest=digest_of(content)):
         _written(work.files, paths.key_file(paths.username(one.username)), content)
-        # Still as we left it: else what nobody asked to remove would be foreign to the next who looks.
-        files = KeyFile.objects.filter(pk=one.file_pk, lease_token=work.token)
-        files.update(digest=digest_of(content))
+    files.update(digest=digest_of(content), next_digest="")
     return len(going)
 
 
@@ -755,7 +756,7 @@ def note_read(
 
 
 _NOTE = """
-UPDATE keys_keyfile SET host_version = %s, digest = %s, host_size = %s, host_modified = %s, read_at = %s,
+UPDATE keys_keyfile SET host_version = %s, digest = %s, next_digest = '', host_size = %s, host_modified = %s, read_at = %s,
     on_host_since = CASE WHEN %s OR on_host_since IS NULL OR is_doubted THEN %s ELSE on_host_since END,
     is_doubted = %s, found = CASE WHEN version = %s THEN NULL ELSE found END,
     tries = CASE WHEN %s THEN tries ELSE 0 END,

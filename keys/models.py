@@ -111,6 +111,10 @@ class KeyFile(Leased):
     # The host may be another machine than the one it was last read from: nothing is known of it until it is read again.
     is_doubted = models.BooleanField(default=False, editable=False)
     digest = models.CharField(max_length=64, blank=True, help_text="SHA-256 of what was last read back.")
+    # Noted before it is written, so that whoever comes after a worker that died knows either for ours.
+    next_digest = models.CharField(
+        max_length=64, blank=True, help_text="SHA-256 of what is just left of it, while some keys are taken out."
+    )
     # What a listing tells of that file: as long as it says the same, nobody has touched it.
     host_size = models.PositiveIntegerField(null=True, blank=True)
     host_modified = models.BigIntegerField(null=True, blank=True, help_text="Seconds since the epoch.")

@@ -48,7 +48,7 @@ class Wanted:
 
 _FILE = ("pk", "account_id", "account__username", "version", "networks", "account__district__state")
 _FILE_KNOWN = ("account__district__time_zone", "host_version", "digest", "host_size", "host_modified")
-_FILE_REST = ("state", "forgiven_tokens", "read_at", "has_home")
+_FILE_REST = ("state", "forgiven_tokens", "read_at", "has_home", "next_digest")
 _KEY = ("algorithm", "blob", "comment", "networks", "expires_on", "fingerprint")
 
 
@@ -71,13 +71,13 @@ def _wanted(rows: list[tuple]) -> Wanted:
     pk, account_pk, username, version, networks, district_state, zone, host_version, digest, size, modified, *rest = (
         rows[0][: -len(_KEY)]
     )
-    state, forgiven_tokens, read_at, has_home, token = rest
+    state, forgiven_tokens, read_at, has_home, next_digest, token = rest
     stamp = Stamp(version, token) if token is not None else None
     keys = [row[-len(_KEY) :] for row in rows if row[-1] is not None]
     usable = keys if district_state == District.State.ACTIVE else ()
     lines = [header_line(stamp), *filter(None, (_line(key, account_pk, tuple(networks), zone) for key in usable))]
     content = "".join(f"{line}\n" for line in lines).encode("utf-8")
-    known = Known(host_version, digest, None if size is None else Mark(size, modified))
+    known = Known(host_version, digest, None if size is None else Mark(size, modified), next_digest)
     on_host = state == KeyFile.State.ON_HOST
     told = (known, on_host, forgiven_tokens, read_at, has_home)
     return Wanted(pk, account_pk, username, version, content, digest_of(content), *told)

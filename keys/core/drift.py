@@ -37,12 +37,14 @@ class Mark:
 class Known:
     """What was last read back from the host: the set's version, the content's SHA-256 in hex, and its mark.
 
-    An empty digest and version 0: nothing yet.
+    An empty digest and version 0: nothing yet. `next_digest`: of what a worker was about to leave of it, if it died
+    before it could say that it had.
     """
 
     version: int = 0
     digest: str = ""
     mark: Mark | None = None
+    next_digest: str = ""
 
 
 class Look(Enum):
@@ -115,7 +117,7 @@ def difference(there: bytes, should: bytes, known: Known, asked: Asked) -> Diffe
     and by the file's being as we left it. Everything else that lets somebody in, or is no line of ours, is foreign.
     """
     stamp = stamp_of(there)
-    is_as_left = bool(known.digest) and digest_of(there) == known.digest
+    is_as_left = bool(known.digest) and digest_of(there) in (known.digest, known.next_digest)
     staying = {line.entry.key.fingerprint for line in read(should) if line.entry}
     lines = read(there)
     gone = [line for line in lines if line.entry and line.entry.key.fingerprint not in staying]

@@ -425,6 +425,58 @@ def test_what_people_remove_goes_from_a_file_that_is_held(
     assert not FoundLine.objects.exists()
 
 
+class Killed(BaseException):
+    """The worker is gone."""
+
+
+class Dying(Watched):
+    """A host whose worker dies just before or just after it writes."""
+
+    def __init__(self, *, writes: bool) -> None:
+        super().__init__()
+        self._writes = writes
+
+    def write(self, path, content):  # type: ignore[no-untyped-def]
+        if self._writes:
+            super().write(path, content)
+        raise Killed
+
+
+def _killed(monkeypatch: pytest.MonkeyPatch, account: SftpAccount, *, writes: bool) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(propagation, "connected", lambda host: nullcontext(Dying(writes=writes)))
+        with pytest.raises(Killed):
+            propagation.push_one(account.pk)
+
+
+@pytest.mark.parametrize("deaths", [(True,), (False,), (True, False), (True, True)])
+def test_a_worker_killed_while_it_takes_a_key_from_a_held_file_makes_no_other_key_foreign(
+    many: list[SftpAccount], monkeypatch: pytest.MonkeyPatch, deaths: tuple[bool, ...]
+) -> None:
+    """`deaths`: of the removals one after the other, whether the file was written before the worker died."""
+    account, *others = many
+    version = _file(account).version
+    lines = [f"{key.algorithm} {key.blob}" for key in account.keys.order_by("position")]
+    lines += [line for line in many_lines(22)[-2:]]
+    services.keys_save(account, "\n".join(lines), seen_version=version, by=By(None))
+    _settled(account)
+    lost, *removed = account.keys.order_by("position")
+    lost.delete()
+    for other in others[:2]:
+        other.keys.first().delete()
+    assert _run().unasked == 3
+    for key, writes in zip(removed, deaths, strict=False):
+        services.key_remove(key, by=By(None), confirmed=account.username)
+        _killed(monkeypatch, account, writes=writes)
+    part = _run()
+    assert (part.state, part.unasked, part.held) == ("stopped", 3, 3)
+    assert not FoundLine.objects.exists()
+    there = _on_host(account.username).read_text()
+    gone = removed[: len(deaths)]
+    assert [key.blob in there for key in (lost, *removed)] == [True, *(key not in gone for key in removed)]
+    assert _file(account).next_digest == ""
+
+
 def _down(host: Host) -> None:
     raise HostDown("The host cannot be reached.")
 
