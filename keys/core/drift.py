@@ -159,13 +159,19 @@ def _print(line: Line) -> str:
 
 
 def _kept(lines: list[Line]) -> tuple[FoundLine, ...]:
-    """These lines for the quarantine. If they are too many, those that hold a key are kept before all others, and of
-    the rest the fingerprints: nobody hides one behind comments, or many."""
+    """These lines for the quarantine. If they are too many, those that let somebody in are kept before comments, in
+    both those that hold a key before all others, and of the rest the fingerprints in the same order, as far as there is
+    room: nobody hides a key behind others that are dead, or many."""
     if len(lines) <= KEPT_LINES:
         return tuple(_found(line) for line in lines)
-    ranked = sorted(lines, key=lambda line: line.entry is None and key_in(line.raw) is None)
+    ranked = sorted(lines, key=lambda line: (_is_comment(line), line.entry is None and key_in(line.raw) is None))
     kept, rest = ranked[: KEPT_LINES - 1], ranked[KEPT_LINES - 1 :]
     return (*(_found(line) for line in sorted(kept, key=lambda line: line.number)), _counted(rest))
+
+
+def _is_comment(line: Line) -> bool:
+    """Whether sshd passes over it."""
+    return line.raw.lstrip(b" \t").startswith(b"#")
 
 
 def _counted(lines: list[Line]) -> FoundLine:

@@ -162,6 +162,23 @@ def test_a_key_behind_many_others_leaves_its_fingerprint() -> None:
     assert found[-1].raw.endswith(_print("ed25519").encode())
 
 
+@pytest.mark.parametrize("before", ["# ", "#", " \t# "])
+def test_a_key_behind_many_dead_ones_is_kept(before: str) -> None:
+    decoys = f"{before}{text('rsa3072')}\n".encode() * 1000
+    for live in (text("ed25519").encode(), f' \tfrom="*" {text("ed25519")}'.encode()):
+        found = found_lines(decoys + live + b"\n" + decoys)
+        assert len(found) == KEPT_LINES
+        assert [line.fingerprint for line in found if line.raw == live] == [_print("ed25519")]
+
+
+def test_of_many_keys_the_live_ones_leave_their_fingerprints_first() -> None:
+    live = text("rsa3072").encode() + b"\n"
+    decoys = f"# {text('ecdsa256')}\n".encode() * 1000
+    found = found_lines(live * KEPT_LINES + decoys + text("ed25519").encode() + b"\n")
+    told = found[-1].raw.decode().partition("Keys in them: ")[2].split()
+    assert told[:3] == [_print("rsa3072"), _print("ed25519"), _print("ecdsa256")]
+
+
 def test_a_strangers_file_is_kept_without_our_header() -> None:
     assert [line.fingerprint for line in found_lines(_file(9, "ed25519"))] == [_print("ed25519")]
 
