@@ -465,7 +465,10 @@ def _take_out_everywhere(work: _Work, one: Wanted) -> None:
 
 def _closed(work: _Work, path: paths.HostPath, one: Wanted) -> None:
     """Leaves no key under a name, but our stamp: a database from before the rename must not find the place empty."""
-    _look_for_newer(work, path, one, _content(work.files, path))
+    found = _found_at(work.files, path)
+    if isinstance(found, TooLarge):
+        _quarantine(work, path, one, (too_large(LARGEST_FILE),))
+    _look_for_newer(work, path, one, _content_of(found))
     work.files.make_directory(paths.keys_directory())
     _clear_place(work.files, path)
     _written(work.files, path, one.content.partition(b"\n")[0] + b"\n")
@@ -473,7 +476,15 @@ def _closed(work: _Work, path: paths.HostPath, one: Wanted) -> None:
 
 def _content(files: HostFiles, path: paths.HostPath) -> bytes:
     """What stands at a key file's place; empty if there is nothing that says which set it is."""
+    return _content_of(_found_at(files, path))
+
+
+def _found_at(files: HostFiles, path: paths.HostPath) -> FileRead | HostError:
     ((_, found),) = read_ours(files, [path], LARGEST_FILE)
+    return found
+
+
+def _content_of(found: FileRead | HostError) -> bytes:
     if isinstance(found, FileRead):
         return found.content
     if not isinstance(found, _REPLACED):

@@ -18,7 +18,7 @@ from hosts.core.paths import HostPath
 from hosts.files import Entry, FileRead
 from hosts.local import LocalFiles
 from hosts.models import Host
-from keys import propagation, services
+from keys import bringing, propagation, services
 from keys.core.authorized_keys import Stamp, header_line
 from keys.models import FoundLine, HostRun, KeyFile, PropagationRun
 from keys.sets import By
@@ -227,6 +227,20 @@ def test_a_full_directory_at_the_old_name_is_told_and_left(account: SftpAccount,
     _run()
     renamed = _renamed(account, lambda path: (path / "inside").mkdir(parents=True))
     assert (_file(renamed).state, _file(renamed).code) == ("failed", "directory-there")
+
+
+def test_a_file_at_the_old_name_that_is_too_large_leaves_a_trace(account: SftpAccount, there: There) -> None:
+    _save(account, "ed25519")
+    _run()
+    old = account.username
+    renamed = _renamed(account, _too_large)
+    assert (_file(renamed).state, len(_on_host(old).read_bytes().splitlines())) == ("on_host", 1)
+    found = FoundLine.objects.get()
+    assert (found.account, found.username, found.line[:38]) == (account, old, "# A whole file of more than 4,194,304 ")
+
+
+def _too_large(path: Path) -> None:
+    path.write_bytes(b"x" * (bringing.LARGEST_FILE + 1))
 
 
 # --- What waits for another try ----------------------------------------------------------------------------------
