@@ -3,13 +3,12 @@
 Whoever calls this has a connection; what is asked for by whom stands in `propagation`.
 """
 
-import hashlib
 import logging
 import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from types import MappingProxyType
@@ -19,10 +18,8 @@ from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from accounts.core.roles import Role
 from accounts.leases import free_to_take, lease_kept
-from accounts.models import District, RetiredUsername, SftpAccount
-from accounts.notices import administrators_of, notice_send, staff_in
+from accounts.models import District, RetiredUsername
 from hosts import provision
 from hosts.core import paths
 from hosts.core.errors import (
@@ -39,34 +36,34 @@ from hosts.files import EntryKind, FileRead, HostFiles
 from hosts.keyplace import KeyPlace, read_ours
 from hosts.models import Host
 
-from .core import authorized_keys
-from .core.drift import Asked, Difference, FoundLine, difference, digest_of, foreign_lines, too_large
-from .models import FoundLine as FoundLineRow
-from .models import KeyFile, KeySet, LostKey, PropagationRun
+from .core.drift import Asked, difference, digest_of
+from .models import KeyFile, PropagationRun
 from .retrying import OF_THE_HOST, fail_noted
-from .selectors import is_newer
+from .taking_out import (
+    LARGEST_FILE,
+    NOT_KEPT,
+    NewerOnHost,
+    ReadBackDiffers,
+    TakingOut,
+    asked_since,
+    content_at,
+    content_of,
+    found_at,
+    written,
+)
 from .telling import Roster, Told, told_before
 from .wanted import Wanted, wanted
 
 logger = logging.getLogger(__name__)
 # Accounts under way together: enough to keep a line with a long round trip full, few enough to stay small.
 CHUNK = 1000
-# No authorized_keys file of ours comes near this; what is larger is not ours.
-LARGEST_FILE = 4 * 1024 * 1024
-NOT_KEPT = "The host answered, but the file read back is not what was written. We try again."
 NOT_READABLE = (
     "It was written, but the SFTP host cannot read it: it came to have another owner, group or permissions than a key "
     "file must have. Our staff look at the directory of key files there."
 )
 DIRECTORY_THERE = "On the SFTP host a directory that is not empty stands in the key file's place. Our staff remove it."
-NEWER_THERE = "The SFTP host has a newer list of keys than our records. Our staff look at it; nothing is lost."
-# What is met in a key file's place when there is nothing of ours in it to lose.
-_REPLACED = (NotThere, TooLarge, Refused, NotSafe)
 # In place of a lease that is over: the session with the host ended before all of its answers had come.
 BROKEN_OFF = "broken-off"
-# Whatever removes keys for these reasons was asked for by somebody, whichever keys they are.
-_ANY_KEY = {KeySet.Cause.ACCOUNT, KeySet.Cause.NETWORKS, KeySet.Cause.SETTLED}
-_ONE_BY_ONE = (KeySet.Cause.REMOVED, KeySet.Cause.DISABLED, KeySet.Cause.RETIRED)
 
 
 class Outcome(Enum):
@@ -78,31 +75,11 @@ class Outcome(Enum):
     HELD = "held"
 
 
-class ReadBackDiffers(HostError):
-    """The host did not keep what was written."""
-
-    code = "read-back-differs"
-    retry = True
-
-
 class NotReadable(HostError):
     """What was written has not the owner, group or mode that whoever serves sign-ins there needs."""
 
     code = "not-readable"
     retry = True
-
-
-class NewerOnHost(HostError):
-    """The host has a set of keys that this database does not know: an older database was restored.
-
-    `drifted`: besides, somebody else had put lines into that set; they were taken off.
-    """
-
-    code = "newer-on-host"
-
-    def __init__(self, *, drifted: bool = False) -> None:
-        super().__init__(NEWER_THERE)
-        self.drifted = drifted
 
 
 class Unexpected(HostError):
@@ -128,16 +105,12 @@ class DirectoryThere(HostError):
 
 
 class UnaskedRemoval(HostError):
-    """Writing the file would remove keys that nobody asked to remove, and many more of them on this host.
-
-    `removed`: how many others were taken out of it all the same.
-    """
+    """Writing the file would remove keys that nobody asked to remove, and many more of them on this host."""
 
     code = "unasked-removal"
 
-    def __init__(self, *, removed: int) -> None:
+    def __init__(self) -> None:
         super().__init__("It would lose keys that nobody asked to remove. Our staff look at it first.")
-        self.removed = removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +147,7 @@ class _Work:
 
     host: Host
     files: HostFiles
+    taking: TakingOut
     place: KeyPlace
     roster: Roster
     needs_home: bool
@@ -195,7 +169,7 @@ class _Work:
     late: set[int] = field(default_factory=set)
 
     def end(self, account_pk: int, push: Push) -> None:
-        self.pushes[account_pk] = push
+        self.pushes[account_pk] = replace(push, drifted=account_pk in self.taking.drifted)
         if one := self.todo.pop(account_pk, None):
             self.ended.add(one.file_pk)
 
@@ -222,7 +196,8 @@ def bring(
     pks = list(file_pks)
     for start in range(0, len(pks), CHUNK):
         token = secrets.token_hex(16)
-        work = _Work(host, files, place, roster, needs_home, token, run, set(anew), seen)
+        taking = TakingOut(host, files)
+        work = _Work(host, files, taking, place, roster, needs_home, token, run, set(anew), seen)
         yield from _chunk(work, pks[start : start + CHUNK], leave, _do)
 
 
@@ -245,7 +220,8 @@ def take_out(
         # Whoever was never there has nothing to lose.
         may_lose = KeyFile.objects.filter(Q(host_version__gt=0) | Q(account__in=_renamed()), pk__in=some)
         known = list(may_lose.values_list("pk", flat=True))
-        work = _Work(host, files, place, roster, False, secrets.token_hex(16), None, set(anew), {})
+        taking = TakingOut(host, files)
+        work = _Work(host, files, taking, place, roster, False, secrets.token_hex(16), None, set(anew), {})
         if known:
             _chunk(work, known, leave, _take_out_early)
         found.left += [pk for pk in some if pk not in work.ended]
@@ -347,21 +323,8 @@ def _take_out_of_retired(work: _Work, leave: Leave) -> None:
         one = work.todo.get(retired.account_id)
         if one is not None and one.username != retired.username:
             with _failing_alone(work, one.account_pk):
-                _take_out_asked(work, paths.key_file(paths.username(retired.username)), one, leave)
-
-
-def _take_out_asked(work: _Work, path: paths.HostPath, one: Wanted, leave: Leave) -> None:
-    there = _content(work.files, path)
-    stamp = authorized_keys.stamp_of(there)
-    if stamp is not None and is_newer(one.forgiven_tokens, stamp):
-        return  # people decide: `_clear_retired_names`
-    found = difference(there, one.content, one.known, asked_since([one]).get(one.account_pk, Asked()))
-    if len(found.unasked) > leave.unasked or not (found.removed or found.foreign):
-        return
-    _quarantine(work, path, one, found.foreign)
-    staying = {entry.key.fingerprint for entry in authorized_keys.entries_in(authorized_keys.read(there))}
-    entries = authorized_keys.entries_in(authorized_keys.read(one.content))
-    _written(work.files, path, authorized_keys.render((e for e in entries if e.key.fingerprint in staying), stamp))
+                path = paths.key_file(paths.username(retired.username))
+                work.taking.asked_for(path, one, most_unasked=leave.unasked)
 
 
 def _call_off(work: _Work) -> None:
@@ -444,7 +407,7 @@ def _clear_retired_names(work: _Work) -> None:
                 # What stands under the name of today says more than what was left under an old one.
                 own = paths.key_file(paths.username(one.username))
                 try:
-                    _look_for_newer(work, own, one, _content(work.files, own))
+                    work.taking.look_for_newer(own, one, content_at(work.files, own))
                     _closed(work, paths.key_file(paths.username(retired.username)), one)
                 except NewerOnHost:
                     _take_out_everywhere(work, one)
@@ -459,37 +422,18 @@ def _take_out_everywhere(work: _Work, one: Wanted) -> None:
     retired = RetiredUsername.objects.filter(account=one.account_pk, cleared=None)
     for name in (one.username, *retired.values_list("username", flat=True)):
         path = paths.key_file(paths.username(name))
-        there = _content(work.files, path)
-        _take_out(work, path, one, there, authorized_keys.stamp_of(there))
+        work.taking.undisputed(path, one, content_at(work.files, path))
 
 
 def _closed(work: _Work, path: paths.HostPath, one: Wanted) -> None:
     """Leaves no key under a name, but our stamp: a database from before the rename must not find the place empty."""
-    found = _found_at(work.files, path)
+    found = found_at(work.files, path)
     if isinstance(found, TooLarge):
-        _quarantine(work, path, one, (too_large(LARGEST_FILE),))
-    _look_for_newer(work, path, one, _content_of(found))
+        work.taking.keep_too_large(path, one)
+    work.taking.look_for_newer(path, one, content_of(found))
     work.files.make_directory(paths.keys_directory())
     _clear_place(work.files, path)
-    _written(work.files, path, one.content.partition(b"\n")[0] + b"\n")
-
-
-def _content(files: HostFiles, path: paths.HostPath) -> bytes:
-    """What stands at a key file's place; empty if there is nothing that says which set it is."""
-    return _content_of(_found_at(files, path))
-
-
-def _found_at(files: HostFiles, path: paths.HostPath) -> FileRead | HostError:
-    ((_, found),) = read_ours(files, [path], LARGEST_FILE)
-    return found
-
-
-def _content_of(found: FileRead | HostError) -> bytes:
-    if isinstance(found, FileRead):
-        return found.content
-    if not isinstance(found, _REPLACED):
-        raise found
-    return b""
+    written(work.files, path, one.content.partition(b"\n")[0] + b"\n")
 
 
 def _read(work: _Work) -> None:
@@ -500,8 +444,8 @@ def _read(work: _Work) -> None:
             work.there[one.account_pk] = found
             if not work.place.is_sound(found):
                 work.anew.add(one.file_pk)
-        elif isinstance(found, TooLarge):  # no account of ours can have one
-            _quarantine(work, path, one, (too_large(LARGEST_FILE),))
+        elif isinstance(found, TooLarge):
+            work.taking.keep_too_large(path, one)
             work.lost.add(one.account_pk)
         elif isinstance(found, Refused):
             work.lost.add(one.account_pk)
@@ -528,160 +472,31 @@ def _judge(work: _Work, leave: Leave) -> None:
     # To an older set the keys of a newer one are foreign.
     _let_go(work)
     asked = asked_since(work.todo.values())
-    kept: list[FoundLineRow] = []
     for one in list(work.todo.values()):
         there = work.there.get(one.account_pk)
         if one.account_pk in work.lost or (there and there.content == one.content and one.file_pk in work.anew):
             work.pushes[one.account_pk] = Push(one.account_pk, Outcome.WRITTEN, drifted=True)
         if there is None or there.content == one.content:
             continue
+        path = paths.key_file(paths.username(one.username))
         found = difference(there.content, one.content, one.known, asked.get(one.account_pk, Asked()))
+        removed = 0
         try:
-            _look_for_newer(work, paths.key_file(paths.username(one.username)), one, there.content)
+            work.taking.look_for_newer(path, one, there.content)
             if len(found.unasked) > leave.unasked:
-                raise UnaskedRemoval(removed=_take_out_removed(work, one, there.content, found))
+                removed = work.taking.asked_for_of_held(one, there.content, found, token=work.token)
+                raise UnaskedRemoval
         except HostError as error:
-            held, drifted = isinstance(error, UnaskedRemoval), isinstance(error, NewerOnHost) and error.drifted
-            removed = error.removed if isinstance(error, UnaskedRemoval) else 0
-            _fail(work, one.account_pk, error.code, error.message, held=held, drifted=drifted, removed=removed)
+            held = isinstance(error, UnaskedRemoval)
+            _fail(work, one.account_pk, error.code, error.message, held=held, removed=removed)
             continue
-        if found.foreign:
-            kept += found_rows(work.host, one.account_pk, one.username, found.foreign)
-            _tell_found(work.host, one.account_pk, found.foreign)
+        work.taking.keep(path, one, found.foreign)
         work.pushes[one.account_pk] = Push(
             one.account_pk,
             Outcome.WRITTEN,
             drifted=found.drifted or one.file_pk in work.anew,
             removed=len(found.removed),
         )
-    FoundLineRow.objects.bulk_create(kept, ignore_conflicts=True)
-
-
-def _take_out_removed(work: _Work, one: Wanted, there: bytes, found: Difference) -> int:
-    """Of a file that must wait for a decision: what somebody asked to remove goes at once; the rest stays as it is.
-    Returns how many went."""
-    going = set(found.removed) - set(found.unasked)
-    entries = authorized_keys.entries_in(authorized_keys.read(there))
-    staying = (each for each in entries if each.key.fingerprint not in going)
-    content = authorized_keys.render(staying, authorized_keys.stamp_of(there)) if going else there
-    # Still as we left it: else what nobody asked to remove would be foreign to the next who looks. Noted before it is
-    # written: which of both that one finds, nobody knows who dies between.
-    files = KeyFile.objects.filter(pk=one.file_pk, lease_token=work.token)
-    if going and files.update(digest=digest_of(there), next_digest=digest_of(content)):
-        _written(work.files, paths.key_file(paths.username(one.username)), content)
-    files.update(digest=digest_of(content), next_digest="")
-    return len(going)
-
-
-def _tell_found(host: Host, account_pk: int, lines: Iterable[FoundLine]) -> None:
-    """Tells the district and ops, once a day for the same lines."""
-    account = SftpAccount.objects.select_related("district").get(pk=account_pk)
-    told = tuple(lines)
-    digest = hashlib.sha256(b"\n".join(line.raw for line in told)).hexdigest()[:32]
-    about = f"found-{account_pk}-{digest}-{timezone.now():%Y%m%d}"
-    context = {"account": account, "host": host, "lines": told}
-    notice_send("key-found", administrators_of(account.district), context, about=about, district=account.district)
-    notice_send("key-found", staff_in(Role.OPS), context, about=about, district=account.district)
-
-
-def _quarantine(work: _Work, path: paths.HostPath, one: Wanted, lines: tuple[FoundLine, ...]) -> None:
-    if lines:
-        rows = found_rows(work.host, one.account_pk, path.name, lines)
-        FoundLineRow.objects.bulk_create(rows, ignore_conflicts=True)
-        _tell_found(work.host, one.account_pk, lines)
-
-
-def found_rows(host: Host, account_pk: int | None, username: str, lines: Iterable[FoundLine]) -> Iterator[FoundLineRow]:
-    """Rows for the quarantine."""
-    for line in lines:
-        yield FoundLineRow(
-            host=host,
-            account_id=account_pk,
-            username=username[:253],
-            line=line.raw.decode("utf-8", "backslashreplace").replace("\0", "\\x00"),
-            line_digest=hashlib.sha256(line.raw).hexdigest(),
-            fingerprint=line.fingerprint,
-            label=line.label,
-        )
-
-
-def asked_since(files: Iterable[Wanted]) -> dict[int, Asked]:
-    """By account what was asked for since the set its host had when the files were looked up: another worker may have
-    brought a newer one since. Of at most some thousand accounts at once."""
-    known = [(one.account_pk, one.known.version) for one in files]
-    if not known:
-        return {}
-    rows = ", ".join(["(%s, %s)"] * len(known))
-    sets = KeySet.objects.raw(_SETS_SINCE.format(rows=rows), [number for pair in known for number in pair])
-    prints: dict[int, set[str]] = {}
-    everything: set[int] = set()
-    for one in sets:
-        if one.cause in _ANY_KEY:
-            everything.add(one.account_id)
-        prints.setdefault(one.account_id, set()).update(fact["fingerprint"] for fact in (*one.removed, *one.changed))
-    return {
-        account_pk: Asked(frozenset(prints.get(account_pk, ())), account_pk in everything)
-        for account_pk in prints.keys() | everything
-    }
-
-
-# By account and version, as the index has them: of a long history only what is new is read.
-_SETS_SINCE = """
-WITH seen (account_id, version) AS (VALUES {rows})
-SELECT sets.id, sets.account_id, sets.cause, sets.removed, sets.changed
-FROM seen JOIN keys_keyset AS sets ON sets.account_id = seen.account_id AND sets.version > seen.version"""
-
-
-def _look_for_newer(work: _Work, path: paths.HostPath, one: Wanted, there: bytes) -> None:
-    """Raises NewerOnHost if the host has a set this database has never heard of; notes what is in it.
-
-    That set stays, but for what cannot wait for a decision.
-    """
-    stamp = authorized_keys.stamp_of(there)
-    if stamp is None or not is_newer(one.forgiven_tokens, stamp):
-        return
-    entries, has_foreign = _take_out(work, path, one, there, stamp)
-    told = {"version": stamp.version, "token": stamp.token, "fingerprints": [each.key.fingerprint for each in entries]}
-    if not KeyFile.objects.filter(pk=one.file_pk, found=told).exists():
-        KeyFile.objects.filter(pk=one.file_pk).update(found=told)
-        account = SftpAccount.objects.select_related("district").get(pk=one.account_pk)
-        about = f"newer-on-host-{one.account_pk}-{stamp.token}"
-        to = staff_in(Role.OPS, Role.SYSTEM_ADMINISTRATOR)
-        notice_send("keys-newer-on-host", to, {"account": account}, about=about)
-    raise NewerOnHost(drifted=has_foreign)
-
-
-def _take_out(
-    work: _Work, path: paths.HostPath, one: Wanted, there: bytes, stamp: authorized_keys.Stamp | None
-) -> tuple[tuple[authorized_keys.Entry, ...], bool]:
-    """Takes out of a set on the host what waits for no decision; what is left, and whether lines were foreign."""
-    foreign = foreign_lines(there)
-    _quarantine(work, path, one, foreign)
-    entries = entries_staying(one, there)
-    if foreign or len(entries) < len(authorized_keys.entries_in(authorized_keys.read(there))):
-        _written(work.files, path, authorized_keys.render(entries, stamp))
-    return entries, bool(foreign)
-
-
-def entries_staying(one: Wanted, there: bytes) -> tuple[authorized_keys.Entry, ...]:
-    """What is left of a host's own set: lines that are in no set go, keys that the account has reported lost, and those
-    that were taken out one by one since the last set known of the host (whoever saves the whole box means the keys that
-    come with it, too); of a district that is suspended or closed all go."""
-    if not District.objects.filter(sftp_account=one.account_pk, state=District.State.ACTIVE).exists():
-        return ()
-    going = set(LostKey.objects.filter(account=one.account_pk).values_list("fingerprint", flat=True))
-    wished = {each.key.fingerprint for each in authorized_keys.entries_in(authorized_keys.read(one.content))}
-    since = KeySet.objects.filter(account=one.account_pk, version__gt=one.known.version, cause__in=_ONE_BY_ONE)
-    facts = (fact for removed, changed in since.values_list("removed", "changed") for fact in (*removed, *changed))
-    going |= {fact["fingerprint"] for fact in facts} - wished
-    entries = authorized_keys.entries_in(authorized_keys.read(there))
-    return tuple(each for each in entries if each.key.fingerprint not in going)
-
-
-def _written(files: HostFiles, path: paths.HostPath, content: bytes) -> None:
-    files.write(path, content)
-    if files.read(path, LARGEST_FILE) != content:
-        raise ReadBackDiffers(NOT_KEPT)
 
 
 def _write(work: _Work) -> dict[int, FileRead]:
@@ -767,7 +582,8 @@ def note_read(
 
 
 _NOTE = """
-UPDATE keys_keyfile SET host_version = %s, digest = %s, next_digest = '', host_size = %s, host_modified = %s, read_at = %s,
+UPDATE keys_keyfile SET host_version = %s, digest = %s, host_size = %s, host_modified = %s, read_at = %s,
+    next_digest = '',
     on_host_since = CASE WHEN %s OR on_host_since IS NULL OR is_doubted THEN %s ELSE on_host_since END,
     is_doubted = %s, found = CASE WHEN version = %s THEN NULL ELSE found END,
     tries = CASE WHEN %s THEN tries ELSE 0 END,
@@ -798,7 +614,6 @@ def _fail(
     reason: str,
     *,
     held: bool = False,
-    drifted: bool = False,
     removed: int = 0,
     may_come_late: bool = True,
 ) -> None:
@@ -809,7 +624,7 @@ def _fail(
     files = KeyFile.objects.filter(pk=one.file_pk, lease_token=work.token, version=one.version)
     fail_noted(files, code, reason, again=not held)
     outcome = Outcome.HELD if held else Outcome.FAILED
-    work.end(account_pk, Push(account_pk, outcome, code, reason[:400], drifted=drifted, removed=removed))
+    work.end(account_pk, Push(account_pk, outcome, code, reason[:400], removed=removed))
 
 
 def got_through(pushes: Iterable[Push]) -> bool:

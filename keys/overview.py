@@ -11,9 +11,10 @@ from django.utils import timezone
 from accounts.models import SftpAccount
 from hosts.models import DamagedHome, Host
 
-from .bringing import NewerOnHost, UnaskedRemoval
+from .bringing import UnaskedRemoval
 from .core.plot import DAYS, Day, days_of, share
 from .models import FoundLine, HostRun, KeyFile, KeySet, PropagationRun
+from .taking_out import NewerOnHost
 
 LATELY = timedelta(days=7)
 # A run of another cause looks at some accounts only, or perhaps at some hosts only.

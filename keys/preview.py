@@ -12,11 +12,11 @@ from hosts.core.errors import HostError, NotSafe, NotThere, Refused, TooLarge
 from hosts.files import FileRead
 from hosts.models import Host
 
-from .bringing import LARGEST_FILE, NEWER_THERE, NewerOnHost, entries_staying
 from .core.authorized_keys import render, stamp_of
 from .core.drift import shown_lines
 from .models import KeyFile
 from .selectors import is_newer
+from .taking_out import LARGEST_FILE, NEWER_THERE, NewerOnHost, entries_staying
 from .wanted import Wanted, wanted
 
 READ_AT_ONCE = 1000

@@ -36,15 +36,12 @@ from hosts.lanes import Lanes
 from hosts.models import Host
 
 from .bringing import (
-    LARGEST_FILE,
     Leave,
     Outcome,
     Push,
     Unexpected,
-    asked_since,
     bring,
     by_haste,
-    found_rows,
     got_through,
     note_read,
     take_out,
@@ -67,6 +64,7 @@ from .core.drift import FoundLine as Found
 from .models import FoundLine, HostRun, KeyFile, KeySet, PropagationFailure, PropagationRun
 from .retrying import FIRST_PAUSE, fail_noted, pause_after, retry_now
 from .selectors import due, is_newer, is_overdue, left_behind, unfinished_runs
+from .taking_out import LARGEST_FILE, asked_since, found_rows
 from .telling import Roster, hosts_untold, is_untold
 from .wanted import Wanted, wanted
 

@@ -28,7 +28,7 @@ from django.utils import timezone  # noqa: E402
 from accounts.models import OutboxMessage, SftpAccount, User  # noqa: E402
 from hosts.models import Host  # noqa: E402
 from hosts.remote import RemoteFiles  # noqa: E402
-from keys import bringing, propagation  # noqa: E402
+from keys import bringing, propagation, taking_out  # noqa: E402
 from keys.models import FoundLine, HostRun, KeyFile, KeySet, PropagationRun  # noqa: E402
 from keys.services import keys_save  # noqa: E402
 from keys.sets import By  # noqa: E402
@@ -46,8 +46,8 @@ STEPS: dict[object, tuple[str, ...]] = {
         "_write",
         "_note",
         "note_read",
-        "_tell_found",
     ),
+    taking_out: ("_tell_found",),
     propagation: ("parts_make", "part_do", "_run_end", "_note_failures", "note_read"),
     propagation._Part: ("_begin", "look", "compare", "look_at_strangers", "_may_go_on", "_count", "_strangers_remove"),
 }

@@ -18,7 +18,7 @@ from hosts.core.paths import HostPath
 from hosts.files import Entry, FileRead
 from hosts.local import LocalFiles
 from hosts.models import Host
-from keys import bringing, propagation, services
+from keys import propagation, services, taking_out
 from keys.core.authorized_keys import Stamp, header_line
 from keys.models import FoundLine, HostRun, KeyFile, PropagationRun
 from keys.sets import By
@@ -240,7 +240,7 @@ def test_a_file_at_the_old_name_that_is_too_large_leaves_a_trace(account: SftpAc
 
 
 def _too_large(path: Path) -> None:
-    path.write_bytes(b"x" * (bringing.LARGEST_FILE + 1))
+    path.write_bytes(b"x" * (taking_out.LARGEST_FILE + 1))
 
 
 # --- What waits for another try ----------------------------------------------------------------------------------

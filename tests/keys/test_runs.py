@@ -19,7 +19,7 @@ from hosts.core.errors import HostDown, HostKeyChanged, HostStopped
 from hosts.helper import HelperRefused
 from hosts.local import LocalFiles
 from hosts.models import Host
-from keys import bringing, overview, propagation, services
+from keys import bringing, overview, propagation, services, taking_out
 from keys.core.drift import Known
 from keys.models import AccountKey, FoundLine, HostRun, KeyFile, KeySet, PropagationRun
 from keys.retrying import FIRST_PAUSE, MOST_TRIES, fail_noted, pause_after
@@ -193,7 +193,7 @@ def test_a_stranger_s_file_goes_and_its_lines_are_kept(account: SftpAccount) -> 
 
 def test_a_stranger_s_file_that_is_too_large_leaves_a_trace(account: SftpAccount) -> None:
     _settled(account)
-    _on_host("stranger.k12.oh.us").write_bytes(b"x" * (bringing.LARGEST_FILE + 1))
+    _on_host("stranger.k12.oh.us").write_bytes(b"x" * (taking_out.LARGEST_FILE + 1))
     _run()
     assert not _on_host("stranger.k12.oh.us").exists()
     found = FoundLine.objects.get()
@@ -371,12 +371,12 @@ def test_of_a_long_history_only_what_came_after_the_known_set_was_asked_for(many
         )
     versions = {first.pk: 12, second.pk: 18}
     files = list(wanted(KeyFile.objects.filter(account__in=many[:3])))
-    asked = bringing.asked_since(
+    asked = taking_out.asked_since(
         replace(one, known=Known(versions.get(one.account_pk, one.known.version))) for one in files
     )
     told = {pk: sorted(one.fingerprints) for pk, one in asked.items()}
     assert told == {first.pk: [f"SHA256:{version}" for version in range(13, 20)], second.pk: ["SHA256:19"]}
-    assert bringing.asked_since([]) == {}
+    assert taking_out.asked_since([]) == {}
 
 
 def test_a_run_that_would_remove_what_nobody_asked_to_remove_stops_and_asks(many: list[SftpAccount]) -> None:
@@ -457,7 +457,7 @@ def test_a_worker_killed_while_it_takes_a_key_from_a_held_file_makes_no_other_ke
     account, *others = many
     version = _file(account).version
     lines = [f"{key.algorithm} {key.blob}" for key in account.keys.order_by("position")]
-    lines += [line for line in many_lines(22)[-2:]]
+    lines += many_lines(22)[-2:]
     services.keys_save(account, "\n".join(lines), seen_version=version, by=By(None))
     _settled(account)
     lost, *removed = account.keys.order_by("position")
