@@ -168,8 +168,12 @@ class _Work:
     # Files that another session, or this one, may still put in place although nobody waits for it any more.
     late: set[int] = field(default_factory=set)
 
+    def told(self, push: Push) -> Push:
+        """The same, and whether foreign lines were met, be it under a name that the account had before."""
+        return replace(push, drifted=push.drifted or push.account_pk in self.taking.drifted)
+
     def end(self, account_pk: int, push: Push) -> None:
-        self.pushes[account_pk] = replace(push, drifted=account_pk in self.taking.drifted)
+        self.pushes[account_pk] = self.told(push)
         if one := self.todo.pop(account_pk, None):
             self.ended.add(one.file_pk)
 
@@ -196,7 +200,7 @@ def bring(
     pks = list(file_pks)
     for start in range(0, len(pks), CHUNK):
         token = secrets.token_hex(16)
-        taking = TakingOut(host, files)
+        taking = TakingOut(host, files, {pk for pk, push in seen.items() if push.drifted})
         work = _Work(host, files, taking, place, roster, needs_home, token, run, set(anew), seen)
         yield from _chunk(work, pks[start : start + CHUNK], leave, _do)
 
@@ -225,11 +229,9 @@ def take_out(
         if known:
             _chunk(work, known, leave, _take_out_early)
         found.left += [pk for pk in some if pk not in work.ended]
-        for account_pk, push in work.pushes.items():
-            if account_pk in work.todo:
-                found.seen[account_pk] = push
-            else:
-                found.ended.append(push)
+        found.ended += [push for account_pk, push in work.pushes.items() if account_pk not in work.todo]
+        for account_pk in work.todo.keys() & (work.pushes.keys() | taking.drifted):
+            found.seen[account_pk] = work.told(work.pushes.get(account_pk) or Push(account_pk, Outcome.WRITTEN))
     return found
 
 
@@ -545,7 +547,7 @@ def _note(work: _Work, right: dict[int, FileRead]) -> None:
     _doubt(work, [one.file_pk for one in written])
     for pk in work.todo:
         plain = Outcome.UNCHANGED if right[pk] is work.there.get(pk) else Outcome.WRITTEN
-        work.pushes[pk] = work.pushes.get(pk) or work.seen.get(pk) or Push(pk, plain)
+        work.pushes[pk] = work.told(work.pushes.get(pk) or work.seen.get(pk) or Push(pk, plain))
 
 
 def _doubt(work: _Work, written: Collection[int]) -> None:

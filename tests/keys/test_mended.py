@@ -229,6 +229,24 @@ def test_a_full_directory_at_the_old_name_is_told_and_left(account: SftpAccount,
     assert (_file(renamed).state, _file(renamed).code) == ("failed", "directory-there")
 
 
+@pytest.mark.parametrize("fails", [False, True], ids=["", "the new name is not to be had"])
+def test_a_foreign_line_at_the_old_name_counts_as_drift(account: SftpAccount, there: There, fails: bool) -> None:
+    other = DistrictFactory(domain="zz.k12.oh.us").sftp_account
+    for one, name in ((account, "ed25519"), (other, "rsa3072")):
+        _save(one, name)
+    _run()
+    with _on_host(account.username).open("a") as file:
+        file.write("no line of ours\n")
+    for one, domain in ((account, "new.k12.oh.us"), (other, "newer.k12.oh.us")):
+        district_services.district_rename(one.district, name=domain, domain=domain, actor=None)
+    if fails:
+        (_on_host("new.k12.oh.us") / "inside").mkdir(parents=True)
+    part = _run()
+    assert (part.state, part.drifted, part.written, part.failed) == ("done", 1, 2 - fails, int(fails))
+    assert FoundLine.objects.get().username == account.username
+    assert _run().drifted == 0
+
+
 def test_a_file_at_the_old_name_that_is_too_large_leaves_a_trace(account: SftpAccount, there: There) -> None:
     _save(account, "ed25519")
     _run()
@@ -237,6 +255,7 @@ def test_a_file_at_the_old_name_that_is_too_large_leaves_a_trace(account: SftpAc
     assert (_file(renamed).state, len(_on_host(old).read_bytes().splitlines())) == ("on_host", 1)
     found = FoundLine.objects.get()
     assert (found.account, found.username, found.line[:38]) == (account, old, "# A whole file of more than 4,194,304 ")
+    assert PropagationRun.objects.latest("pk").drifted == 1
 
 
 def _too_large(path: Path) -> None:
