@@ -210,6 +210,10 @@ def sftp_batch(server: Server, root: Path, wanted: Files, source: Path) -> None:
     run([*server.link.near, "sftp", "-q", *server.ssh_options(), *where], batch)
 
 
+def has_rsync() -> bool:
+    return shutil.which(RSYNC) is not None
+
+
 def rsync(server: Server, root: Path, source: Path, *options: str) -> str:
     shell = " ".join(["ssh", "-p", str(server.port), *server.ssh_options()])
     return run(
@@ -258,8 +262,9 @@ class Methods:
     wanted: Files
 
     def blocks(self) -> list[Block]:
+        theirs = [self.theirs] if has_rsync() else []
         slow = [] if self.options.no_slow else [self.one_by_one]
-        return [self.ours_with_read_back, self.theirs, self.ours, *slow]
+        return [self.ours_with_read_back, *theirs, self.ours, *slow]
 
     def ours_with_read_back(self, column: Column, place: Path) -> None:
         def work() -> None:
@@ -330,19 +335,25 @@ def told(name: str, column: Column) -> None:
         mark = " x" if row in column.scaled else ""
         spread = f"   [{min(seconds):.2f} to {max(seconds):.2f}]" if len(seconds) > 1 else ""
         print(f"  {row:42}{statistics.median(seconds):10.2f} s{mark}{spread}")
+    if not has_rsync():
+        print(f"  {RSYNC} is not installed: row left out")
+    for goal, value in goals(column):
+        print(f"    {goal:56}{value:8.2f}")
+
+
+def goals(column: Column) -> Iterator[tuple[str, float]]:
+    """What the column's goals are measured by; without those against rsync where that was left out."""
     read, still = column[f"{US}: every file read and compared"], column[f"{US}: nothing changed"]
-    theirs = column[f"{RSYNC} -a --fsync: first push"] + column[f"{RSYNC} -anc: compared"]
-    goals = [
-        (f"push with read-back, against {RSYNC} --fsync and -anc", column[f"{US}: first push with read-back"] / theirs),
-        (f"nothing changed, against {RSYNC} -a", still / column[f"{RSYNC} -a: nothing changed"]),
-        ("every file read, against nothing changed", read / still),
-        (f"{CHANGED} changed, seconds more than nothing changed", column[f"{US}: {CHANGED} changed"] - still),
-    ]
+    if has_rsync():
+        theirs = column[f"{RSYNC} -a --fsync: first push"] + column[f"{RSYNC} -anc: compared"]
+        ours = column[f"{US}: first push with read-back"]
+        yield f"push with read-back, against {RSYNC} --fsync and -anc", ours / theirs
+        yield f"nothing changed, against {RSYNC} -a", still / column[f"{RSYNC} -a: nothing changed"]
+    yield "every file read, against nothing changed", read / still
+    yield f"{CHANGED} changed, seconds more than nothing changed", column[f"{US}: {CHANGED} changed"] - still
     if column.scaled:
         slow = column["paramiko, one by one: first push"]
-        goals.append(("paramiko one by one, against the push alone", slow / column[f"{US}: first push alone"]))
-    for goal, value in goals:
-        print(f"    {goal:56}{value:8.2f}")
+        yield "paramiko one by one, against the push alone", slow / column[f"{US}: first push alone"]
 
 
 # --- The portal's own run ----------------------------------------------------------------------------------------
