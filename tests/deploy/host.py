@@ -298,6 +298,16 @@ class OpensshHost:
         self.helper_stop()
         self.helper_start()
 
+    def drops_forget(self) -> None:
+        """As a day later: what lists have dropped until now counts for no other."""
+        register = self.state / "accounts.json"
+        rows = json.loads(register.read_bytes())["accounts"]
+        told = {name: {key: value for key, value in row.items() if key != "dropped"} for name, row in rows.items()}
+        beside = register.with_suffix(".new")
+        beside.write_text(json.dumps({"accounts": told}))
+        beside.chmod(0o600)
+        beside.rename(register)
+
     def helper_pids(self) -> list[int]:
         """The helper itself, below the program that entered the namespaces for it."""
         return below(self.helper)

@@ -306,6 +306,46 @@ def test_a_list_that_drops_too_many_changes_nothing_until_root_allows_it(openssh
     assert not (openssh_host.state / "allow-drop").exists()
 
 
+def dropped_at(host: OpensshHost, name: str) -> int:
+    return json.loads((host.state / "accounts.json").read_bytes())["accounts"][name].get("dropped", 0)
+
+
+def test_lists_one_after_the_other_drop_no_more_than_one_may(openssh_host: OpensshHost) -> None:
+    """Neither a restart nor coming back for a moment helps."""
+    host = openssh_host
+    names = [f"step-{number}.example" for number in range(40)]
+    numbers = {name: host.number() for name in names}
+    host.wished.update(numbers)
+    assert host.wish()["made"] == sorted(names)
+    host.drops_forget()
+    answer: dict[str, object] = {}
+    for name in names:
+        del host.wished[name]
+        answer = host.one("accounts", accounts=[{"name": name, "uid": uid} for name, uid in host.wished.items()])
+        if "error" in answer:
+            break
+        assert time.time() - dropped_at(host, name) < 600
+        host.helper_stop()
+        host.helper_start()
+    assert (answer["error"], "in 24 hours" in str(answer["message"])) == ("drops-too-many", True)
+    assert name in names_in(host, "passwd")
+    host.wished[name] = numbers[name]
+    host.wished[names[0]] = numbers[names[0]]
+    assert host.wish()["made"] == [names[0]]
+    before = dropped_at(host, names[0])
+    assert before
+    # One more than may go; the first one has made room for itself.
+    del host.wished[names[0]]
+    assert host.wish()["removed"] == [names[0]]
+    left = [one for one in names if one in host.wished]
+    assert host.machine.run("/usr/sbin/portal-host", "allow-drop", str(len(left))).code == 0
+    for one in left:
+        del host.wished[one]
+    assert host.wish()["removed"] == sorted(left)
+    assert {dropped_at(host, one) for one in left} == {0}
+    host.drops_forget()
+
+
 @pytest.mark.parametrize("rounds", [int(os.environ.get("HOST_KILLS", "6"))])
 def test_a_helper_killed_at_any_moment_leaves_every_file_whole(
     rounds: int, openssh_host: OpensshHost, ours: str
@@ -316,6 +356,7 @@ def test_a_helper_killed_at_any_moment_leaves_every_file_whole(
     for turn in range(rounds):
         coming = {f"turn-{turn}-{number}.example": host.number() for number in range(40)}
         leaving = [name for name in host.wished if name.startswith(f"turn-{turn - 1}-")][:15]
+        host.drops_forget()
         host.wished = {**{name: uid for name, uid in host.wished.items() if name not in leaving}, **coming}
         wanted = [{"name": name, "uid": uid} for name, uid in host.wished.items()]
         host.one("about")  # it runs, so that the signal finds it at work

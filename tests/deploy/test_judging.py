@@ -1,6 +1,6 @@
 """What a list of wished accounts comes to, as a table."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given
@@ -228,6 +228,44 @@ def test_a_list_that_drops_too_many_is_refused_whole(active: int, dropped: int, 
     else:
         with pytest.raises(DropsTooMany, match=f"allow-drop {dropped}"):
             accounts_judge(entries, registry, SYSTEM, limits)
+
+
+def after(registry: dict[str, Registered], dropped: int, at: int) -> dict[str, Registered]:
+    """The first so many of those that are active have been dropped."""
+    gone = [name for name, one in registry.items() if not one.former][:dropped]
+    return {**registry, **{name: replace(registry[name], former=True, dropped=at) for name in gone}}
+
+
+def dropping(registry: dict[str, Registered], count: int, limits: Limits) -> None:
+    active = [name for name, one in registry.items() if not one.former]
+    entries = [wish(name, registry[name].uid) for name in active[count:]]
+    assert len(accounts_judge(entries, registry, SYSTEM, limits).removed) == count
+
+
+def test_many_lists_drop_together_no_more_than_one_may() -> None:
+    limits = Limits(66000, 66999, drop_share=0.05, drop_least=20, lately=1000)
+    twenty = {f"d{number}": Registered(66001 + number) for number in range(20)}
+    dropping(twenty, 10, limits)
+    with pytest.raises(DropsTooMany, match=r"drop 1 of 10 accounts, after 10 that .* allow-drop 1$"):
+        dropping(after(twenty, 10, at=1001), 1, limits)
+    dropping(after(twenty, 10, at=1001), 0, limits)
+    dropping(after(twenty, 8, at=1001), 2, limits)
+    # A day later, or by root's leave.
+    dropping(after(twenty, 10, at=1000), 5, limits)
+    dropping(after(twenty, 10, at=1001), 5, replace(limits, allowed=5))
+    dropping(after(twenty, 10, at=0), 5, replace(limits, lately=0))
+
+
+def test_who_came_back_or_has_another_name_counts_once() -> None:
+    limits = Limits(66000, 66999, drop_share=0.05, drop_least=20, lately=1000)
+    twenty = {f"d{number}": Registered(66001 + number) for number in range(20)}
+    dropped = after(twenty, 4, at=1001)
+    back = {name: replace(one, former=False) for name, one in dropped.items()}
+    dropping(back, 10, limits)
+    renamed = {**dropped, "old": Registered(66001, former=True, renamed=True, dropped=1001)}
+    dropping(renamed, 6, limits)
+    with pytest.raises(DropsTooMany):
+        dropping(renamed, 7, limits)
 
 
 names = st.sampled_from(["a.example", "b.example", "former.example", "c.example", "root", "../x", "", 7])

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import grp
 import os
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hosts.core.accountlist import list_digest
@@ -26,6 +27,8 @@ from .userfiles import Userfiles, foreign_lines, rendered, taken, taken_elsewher
 USERFILE_LIMIT = 64 * 1024 * 1024
 KEYS_LIMIT = 4 * 1024 * 1024
 EVERYONE = Owned(0, 0, 0o644)
+# What lists have dropped counts together for so long.
+DROPS_COUNT_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,8 @@ def accounts(host: Host, entries: object) -> tuple[Plan, int]:
     userfiles_write(host, Wanted(old, rendered([*plan.kept, *plan.made], foreign)), plan.removed)
     ended = sum(sessions_end(account.name, account.uid) for account in plan.removed)
     if plan.removed or homeless:
-        registry_write(host.places, _registered(registry, [*plan.removed, *homeless], former=True))
+        registry = _registered(registry, homeless, former=True)
+        registry_write(host.places, _dropped(registry, plan.removed, allowance(host.places)))
     if plan.removed:
         allowance_use(host.places)
     return plan, ended
@@ -104,12 +108,27 @@ def _plan(host: Host, entries: object, registry: Registry, foreign: Userfiles) -
 def limits_of(host: Host) -> Limits:
     settings = host.settings
     return Limits(
-        settings.uid_first, settings.uid_last, settings.drop_share, settings.drop_least, allowance(host.places)
+        settings.uid_first,
+        settings.uid_last,
+        settings.drop_share,
+        settings.drop_least,
+        allowance(host.places),
+        lately=max(0, int(time.time()) - DROPS_COUNT_SECONDS),
     )
 
 
 def _registered(registry: Registry, changed: Iterable[Account], *, former: bool) -> Registry:
-    new: Mapping[str, Registered] = {account.name: Registered(account.uid, former) for account in changed}
+    """When an account was dropped stays with it: who comes back for a moment only was not away for less."""
+    new = {account.name: Registered(account.uid, former) for account in changed}
+    for name in new.keys() & registry.accounts.keys():
+        new[name] = replace(registry.accounts[name], former=former)
+    return replace(registry, accounts={**registry.accounts, **new})
+
+
+def _dropped(registry: Registry, removed: Sequence[Account], allowed: int) -> Registry:
+    """Who was dropped, and when; what root has allowed counts for no list after it."""
+    now = 0 if len(removed) <= allowed else int(time.time())
+    new = {account.name: Registered(account.uid, former=True, dropped=now) for account in removed}
     return replace(registry, accounts={**registry.accounts, **new})
 
 

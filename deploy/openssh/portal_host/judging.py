@@ -51,11 +51,13 @@ class Registered:
     """What was ever given to a name. `former`: nobody signs in with it; its number stays its own.
 
     `renamed`: the account has another name now. Of all names with one number just one is not renamed.
+    `dropped`: when a list last dropped it without root's leave, in seconds since the epoch; 0: never.
     """
 
     uid: int
     former: bool = False
     renamed: bool = False
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +70,21 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`allowed`: how many root has allowed to be dropped this once."""
+    """`allowed`: how many root has allowed one list to drop. `lately`: who was dropped since then counts as well, in
+    seconds since the epoch: many lists one after the other may do no more than one."""
 
     uid_first: int
     uid_last: int
     drop_share: float
     drop_least: int
     allowed: int = 0
+    lately: int = 0
 
     def drops(self, active: int) -> int:
-        """How many of that many accounts one list may drop: never more than half of them without being allowed to,
-        or a host of few would lose all by an empty list."""
+        """How many of that many accounts lists may drop: never more than half of them without being allowed to, or a
+        host of few would lose all by an empty list."""
         least = min(self.drop_least, max(1, active // 2))
-        return max(least, int(active * self.drop_share), self.allowed)
+        return max(least, int(active * self.drop_share))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,18 +142,27 @@ def accounts_judge(entries: object, registry: Mapping[str, Registered], taken: T
     active = {name: one.uid for name, one in registry.items() if not one.former}
     staying = {account.name for account in accounts} | _mentioned([rows[number] for number, _ in refused], active)
     removed = [Account(name, uid) for name, uid in active.items() if name not in staying]
-    if len(removed) > limits.drops(len(active)):
-        raise DropsTooMany(
-            f"The list would drop {len(removed)} of {len(active)} accounts, more than the {limits.drops(len(active))} "
-            "that are allowed at once. Nothing was changed. If this is meant, root runs on the host: "
-            f"portal-host allow-drop {len(removed)}"
-        )
+    _against_drops(len(removed), len(active), registry, limits)
     gone = {account.name for account in removed}
     return Plan(
         made=_sorted(account for account in accounts if account.name not in active),
         removed=_sorted(removed),
         kept=_sorted(Account(name, uid) for name, uid in active.items() if name not in gone),
         refused=tuple(refusal for _, refusal in refused),
+    )
+
+
+def _against_drops(count: int, active: int, registry: Mapping[str, Registered], limits: Limits) -> None:
+    """Raises DropsTooMany. Counted with those of the lists before, and against all that there were before them."""
+    gone = [one for one in registry.values() if one.former and not one.renamed]
+    lately = sum(one.dropped > limits.lately for one in gone)
+    most = limits.drops(active + lately)
+    if count == 0 or count <= limits.allowed or lately + count <= most:
+        return
+    before = f", after {lately} that were dropped in the last 24 hours" if lately else ""
+    raise DropsTooMany(
+        f"The list would drop {count} of {active} accounts{before}: more than the {most} that may go in 24 hours. "
+        f"Nothing was changed. If this is meant, root runs on the host: portal-host allow-drop {count}"
     )
 
 

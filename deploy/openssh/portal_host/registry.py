@@ -76,11 +76,13 @@ def _read(places: Places, stamp: tuple[int, int] | None) -> Registry:
 
 
 def _registered(row: Mapping[str, int]) -> Registered:
-    return Registered(int(row["uid"]), bool(row["former"]), bool(row.get("renamed", False)))
+    rest = bool(row.get("renamed", False)), int(row.get("dropped", 0))
+    return Registered(int(row["uid"]), bool(row["former"]), *rest)
 
 
 def _row(one: Registered) -> dict[str, int]:
-    return {"uid": one.uid, "former": one.former, **({"renamed": True} if one.renamed else {})}
+    told = {name: value for name, value in (("renamed", one.renamed), ("dropped", one.dropped)) if value}
+    return {"uid": one.uid, "former": one.former, **told}
 
 
 def registry_write(places: Places, registry: Registry) -> None:

@@ -55,10 +55,11 @@ def _judged(host: Host, old: str, new: str, uid: int, registry: Registry) -> Ren
 
 def _registered(registry: Registry, renaming: Renaming) -> Registry:
     uid = renaming.account.uid
+    was = registry.accounts[renaming.now]
     names = {name: Registered(uid, former=True, renamed=True) for name in renaming.before}
     return replace(
         registry,
-        accounts={**registry.accounts, **names, renaming.account.name: Registered(uid, renaming.former)},
+        accounts={**registry.accounts, **names, renaming.account.name: replace(was, renamed=False)},
     )
 
 

@@ -27,8 +27,8 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`drop_share` and `drop_least`: a list of accounts may drop the larger of the two without being refused,
-    of the second never more than half of those there are."""
+    """`drop_share` and `drop_least`: lists of accounts may together drop the larger of the two within 24 hours without
+    being refused, of the second never more than half of those there were."""
 
     portal_user: str = "sftp-portal"
     keys_group: str = "sftp-portal-keys"
