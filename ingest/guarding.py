@@ -124,6 +124,11 @@ def judged_now(epoch: Epoch) -> Judged | None:
     return judge(kept.night, before, limits, calendar, newer_than(epoch)) if kept else None
 
 
+def would_pass(judged: Judged | None) -> bool:
+    """Whether a night of which the guard says this would be held no longer, and would be applied."""
+    return judged is not None and judged.state in (State.PASS, State.NO_CHANGE)
+
+
 UNDECIDED = {"act": "", "act_message": "", "act_by": None, "act_at": None}
 
 
@@ -172,14 +177,24 @@ def whose_turn_has_come() -> Q:
 def load(epoch: Epoch) -> None:
     """Prepares what may be applied; of any other night nothing.
 
-    Raises Outdated if a blackout has begun since it was judged; what a person has approved is applied all the same.
+    Raises Outdated if it would not pass any more as it was judged: whatever has kept it, trouble or other districts'
+    turns, a blackout may have begun since, or a raise have ended.
     """
-    judgement = judgement_of(epoch)
-    if judgement is None or not is_applying(epoch):
+    if not is_applying(epoch):
         return
-    if not judgement.act and calendar_of(epoch.district).blackout is not None:
+    if not _may_be_applied_now(epoch):
         raise loading.Outdated
     loading.prepare(epoch)
+
+
+def _may_be_applied_now(epoch: Epoch) -> bool:
+    """Whether its judgement is still true today. An approval lifts what holds a night, but no blackout."""
+    if calendar_of(epoch.district).blackout is not None:
+        return False
+    judgement = judgement_of(epoch)
+    is_approved = judgement is not None and judgement.act == Judgement.Act.APPROVED
+    judged = None if is_approved else judged_now(epoch)
+    return judged is None or would_pass(judged)
 
 
 def load_record(epoch: Epoch, prepared: None) -> None:

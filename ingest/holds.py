@@ -17,8 +17,6 @@ from accounts.services import Refused
 
 from . import guarding, telling
 from .core import facts, holding
-from .core.guard import Judgement as Judged
-from .core.guard import State
 from .core.holding import Act, Approval, Decision, Fate, Queued
 from .models import Epoch, GuardState, HoldNote, Judgement, Lane
 from .tasks import process
@@ -107,17 +105,12 @@ def hold_judge(epoch: Epoch, *, seen: Seen, actor: User) -> None:
     Raises Refused: it is not held any more, was compared again since the page was shown, or would not pass.
     """
     line = _Line(epoch, seen)
-    if not would_pass(guarding.judged_now(line.held)):
+    if not guarding.would_pass(guarding.judged_now(line.held)):
         told = "By the limits of today this night would not pass (any more). Raise a limit first, or decide about it."
         raise Refused("would-not-pass", told)
     _judge_again(line.held)
     line.record("hold: judged again", actor, {"content": seen.content, "state": seen.state})
     line.go_on()
-
-
-def would_pass(judged: Judged | None) -> bool:
-    """Whether a night of which the guard says this would be held no longer, and would be applied."""
-    return judged is not None and judged.state in (State.PASS, State.NO_CHANGE)
 
 
 @transaction.atomic

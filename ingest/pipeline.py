@@ -109,7 +109,7 @@ def process(epoch: Epoch, lane: Lane, token: str, is_over: Callable[[], bool]) -
     except staging.NotAtRest as error:
         _not_yet(epoch, error, lane, token)
     except loading.Outdated:
-        _again(epoch, "check", lane, token)
+        _judge_again(epoch, lane, token)
     except Exception as error:
         _trouble(epoch, error, lane, token)
 
@@ -140,8 +140,7 @@ def _wait(epoch: Epoch, step: Step[Any], lane: Lane, token: str) -> None:
         _lease_must_be_ours(lane, token)
         epoch.state = Epoch.State.BEHIND
         if step.name != JUDGED:
-            epoch.step = "check"
-            epoch.steps.filter(step=JUDGED).delete()
+            _unjudge(epoch)
         epoch.save(update_fields=["state", "step"])
 
 
@@ -183,13 +182,18 @@ def _back_to_staff(epoch: Epoch, lane: Lane, token: str) -> None:
         Epoch.objects.filter(pk=epoch.pk, step="").update(**waits, **nothing)
 
 
-def _again(epoch: Epoch, step: str, lane: Lane, token: str) -> None:
-    """Goes back to where this step was the last one finished."""
+def _judge_again(epoch: Epoch, lane: Lane, token: str) -> None:
+    """What it was compared with, or judged by, is not so any more."""
     with transaction.atomic():
         _lease_must_be_ours(lane, token)
         epoch.refresh_from_db()
-        epoch.step = step
+        _unjudge(epoch)
         epoch.save(update_fields=["step"])
+
+
+def _unjudge(epoch: Epoch) -> None:
+    epoch.step = "check"
+    epoch.steps.filter(step=JUDGED).delete()
 
 
 def _lease_must_be_ours(lane: Lane, token: str) -> None:

@@ -107,7 +107,7 @@ def anew_of(epoch: Epoch | None) -> Anew | None:
     if epoch is None or judgement is None or judged is None:
         return None
     message = judged.holds[0].message if judged.state is State.HELD else judged.message
-    return Anew(epoch, judgement, holds.would_pass(judged), message)
+    return Anew(epoch, judgement, guarding.would_pass(judged), message)
 
 
 def changes_told(every: list[dict[str, Any]], sample: list[dict[str, Any]]) -> dict[str, object]:

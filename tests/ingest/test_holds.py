@@ -284,7 +284,7 @@ def test_what_is_kept_of_a_held_night_is_judged_as_its_files_were(held: Epoch) -
     assert judged is not None
     assert judged.message == held.judgement.message
     assert [one.message for one in judged.reasons] == [one["message"] for one in held.judgement.reasons]
-    assert not holds.would_pass(judged)
+    assert not guarding.would_pass(judged)
 
 
 def test_a_raise_lets_no_held_night_pass_until_somebody_has_it_judged_again(
@@ -294,7 +294,7 @@ def test_a_raise_lets_no_held_night_pass_until_somebody_has_it_judged_again(
     raise_limit(held, staff)
     process(district)
     assert (state(NEXT_NIGHT), active()) == ("held", 40)
-    assert holds.would_pass(guarding.judged_now(Epoch.objects.get(pk=held.pk)))
+    assert guarding.would_pass(guarding.judged_now(Epoch.objects.get(pk=held.pk)))
     holds.hold_judge(held, seen=seen(held), actor=staff)
     process(district)
     behind.refresh_from_db()
