@@ -20,11 +20,11 @@ from hosts.local import TEMPORARY_PREFIX
 from . import listings, logbook
 from .core.discovery import EPOCH_NAME, is_epoch_name
 from .core.findings import Finding as Found
-from .core.late import LATE, Taken, late_findings, made_again
+from .core.late import LATE, Taken, late_findings, made_again, odd_findings
 from .models import Epoch, EpochFile, Finding, FindingList, StepTime
 from .outcome import ENDED, is_applying, is_ended
-from .sighting import mark_of, name_of
-from .staging import FilesLost, claimed_needed, data_in, digest_of, meant_name
+from .sighting import mark_of, name_of, odd_for
+from .staging import FilesLost, claimed_needed, data_in, digest_of, meant_name, odd_in
 
 logger = logging.getLogger(__name__)
 LOG_NAME, RESULT_NAME, FINDINGS_NAME = "processing-log.txt", "result.json", "findings.csv"
@@ -98,10 +98,11 @@ def _leftovers_remove(files: HostFiles, epoch: Epoch) -> list[Entry]:
     return left
 
 
-def _late(epoch: Epoch, inside: Iterable[Entry], ours: Collection[str]) -> tuple[Found, ...]:
+def _late(epoch: Epoch, inside: Collection[Entry], ours: Collection[str]) -> tuple[Found, ...]:
     """What is to be said of files that are not as they were when they were copied: once, however often it is tried.
 
-    Somebody may have held one open when the directory was claimed, or have made it again in /upload/ since. `ours`: the
+    Somebody may have held one open when the directory was claimed, have put a folder or a link into it in that moment,
+    or have made it again in /upload/ since. `ours`: the
     names of what we lay beside them, and may have already.
     """
     if not epoch.staging or any(code == LATE for _, code, *_ in epoch.tallies):
@@ -109,7 +110,8 @@ def _late(epoch: Epoch, inside: Iterable[Entry], ours: Collection[str]) -> tuple
     copied = {one.name: one for one in epoch.files.filter(archive="")}
     taken = (Taken(one.name, one.size, one.sha256) for one in copied.values())
     there = (_as_it_lies(epoch, one, copied) for one in data_in(inside) if one.name not in ours)
-    found = tuple(late_findings(taken, there, is_applying(epoch)))
+    odd = odd_in(files_for(epoch.account.host), epoch, inside)
+    found = (*odd_findings(odd), *late_findings(taken, there, is_applying(epoch)))
     return (*found, made_again(epoch.name)) if _is_made_again(epoch) else found
 
 
@@ -148,7 +150,7 @@ def _free_name(epoch: Epoch) -> str:
 
 def _taken(inside: Iterable[Entry], epoch: Epoch) -> set[str]:
     """The names of what is the district's: a file we copied, or a directory or link we did not."""
-    odd = {entry.name for entry in inside if entry.kind is not EntryKind.FILE}
+    odd = {entry.name for entry in inside if odd_for(entry)}
     return odd | set(epoch.files.values_list("name", flat=True))
 
 
@@ -182,7 +184,7 @@ def move(epoch: Epoch) -> None:
             if files.stat(target) is None:
                 raise
     # Links, pipes and the like that an OpenSSH host found in it when it was claimed.
-    files.remove_tree(paths.claimed_directory().child(f"{epoch.pk}.odd"))
+    files.remove_tree(paths.claimed_aside(epoch.pk))
 
 
 def move_record(epoch: Epoch, _: object) -> None:

@@ -11,7 +11,7 @@ from hosts.files import Entry
 from .core.choose import COMPLETE, Sighting, is_noise, read_sighting
 from .core.container import Archive, ArchiveLimits, read_archive
 from .core.delimiters import COMMA, Delimiter
-from .core.discovery import Kind, Listed, Look
+from .core.discovery import Kind, Listed, Look, unread_for
 from .core.errors import ArchiveError
 from .core.schema import Container
 
@@ -40,7 +40,16 @@ def name_of(entry: Entry) -> str:
 
 def look_of(entries: Iterable[Entry]) -> Look:
     """What lies there at this moment."""
-    return Look.of(Listed(one.name, Kind(one.kind.value), one.size, one.links) for one in entries)
+    return Look.of(map(_listed, entries))
+
+
+def odd_for(entry: Entry) -> str:
+    """Why something is never read (`discovery.unread_for`); empty for a plain file."""
+    return unread_for(_listed(entry))
+
+
+def _listed(entry: Entry) -> Listed:
+    return Listed(entry.name, Kind(entry.kind.value), entry.size, entry.links)
 
 
 def mark_of(entry: Entry) -> str:

@@ -33,7 +33,7 @@ from .core.errors import ArchiveError
 from .core.verdict import Source
 from .models import Epoch, EpochFile
 from .selectors import file_settings_of
-from .sighting import LIMITS, is_written, is_zip, look_of, mark_of, name_of, the_one_zip
+from .sighting import LIMITS, is_written, is_zip, look_of, mark_of, name_of, odd_for, the_one_zip
 
 BLOCK = 1024 * 1024
 # A change this soon after another one may leave the same time on a file.
@@ -251,8 +251,21 @@ def digest_of(source: BinaryIO) -> str:
 
 
 def data_in(inside: Iterable[Entry]) -> list[Entry]:
-    """The files among what lies in a claimed directory that are copied."""
-    return [one for one in inside if one.kind is EntryKind.FILE and one.name != COMPLETE]
+    """The files among what lies in a claimed directory that are copied: the plain ones.
+
+    Whatever else is there came after the last look, in the moment of the claim.
+    """
+    return [one for one in inside if one.name != COMPLETE and not odd_for(one)]
+
+
+def odd_in(files: HostFiles, epoch: Epoch, inside: Iterable[Entry]) -> Iterator[tuple[str, str]]:
+    """What else lies there, by name and `odd_for`: it came after the last look, in the moment of the claim.
+
+    An OpenSSH host has moved links and the like aside, under numbers; there a plain file has a second name.
+    """
+    yield from ((one.name, odd_for(one)) for one in inside if odd_for(one))
+    for one in _listing(files, paths.claimed_aside(epoch.pk)):
+        yield f"{epoch.name}/", odd_for(one) or "second-name"
 
 
 def meant_name(epoch: Epoch, entry: Entry) -> str:

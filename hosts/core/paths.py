@@ -138,6 +138,11 @@ def claimed(number: int) -> HostPath:
     return claimed_directory().child(str(number))
 
 
+def claimed_aside(number: int) -> HostPath:
+    """Where an OpenSSH host puts the links, pipes and the like that it finds in epoch `number` as it is claimed."""
+    return claimed_directory().child(f"{claimed(number).name}.odd")
+
+
 def open_writes(account: Username) -> HostPath:
     """The list of the account's files that are open for writing, kept by the SFTP server."""
     return HostPath(("open", username(account)))

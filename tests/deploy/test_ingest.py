@@ -265,7 +265,14 @@ def test_an_epoch_with_a_link_or_a_pipe_is_not_taken(
     assert claims_left(openssh_host, district) == []
 
 
-@pytest.mark.parametrize("make", [link_out, second_name, pipe])
+WHAT = {
+    link_out: "A link",
+    second_name: "A file that has a second name elsewhere (a hard link)",
+    pipe: "Something that is no plain file",
+}
+
+
+@pytest.mark.parametrize("make", WHAT)
 def test_what_becomes_a_link_or_a_pipe_before_the_claim_is_never_read_and_nothing_stays_behind(
     openssh_host: OpensshHost, district: District, door: Door, clock: Clock, make: Callable[[Path], None]
 ) -> None:
@@ -279,6 +286,8 @@ def test_what_becomes_a_link_or_a_pipe_before_the_claim_is_never_read_and_nothin
     assert (epoch.state, epoch.files.count()) == ("failed", 0)
     assert "students.csv" not in archived(openssh_host, district, epoch.archive_name)
     assert "root:" not in epoch.log
+    told = set(epoch.findings.filter(file=f"{NIGHT}/", code="late").values_list("message", flat=True))
+    assert told == {f"{WHAT[make]} was put here in the moment in which it was taken. It was not read."}
     assert claims_left(openssh_host, district) == []
 
 

@@ -19,7 +19,24 @@ from ingest.models import Epoch, FindingList, Record
 
 from . import epochs
 from .test_result import lying
-from .uploading import NEXT_NIGHT, NIGHT, Watched, home, look, night, nothing, process, put, queue, staged, use
+from .uploading import (
+    NEXT_NIGHT,
+    NIGHT,
+    Watched,
+    fifo,
+    folder,
+    home,
+    link_hard,
+    link_out_of,
+    look,
+    night,
+    nothing,
+    process,
+    put,
+    queue,
+    staged,
+    use,
+)
 
 FILE = "students.csv"
 STILL = "Its files were still changing while we copied them. We copy them again."
@@ -236,6 +253,34 @@ def test_what_is_opened_in_the_moment_of_the_claim_is_given_back(
     assert (epoch.state, epoch.step) == ("arriving", "")
     assert (home(district) / "upload" / NIGHT / FILE).is_file()
     assert not claimed(epoch).exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (folder, "A folder"),
+        (link_out_of, "A link"),
+        (fifo, "Something that is no plain file"),
+        (link_hard, "A file that has a second name elsewhere (a hard link)"),
+    ],
+)
+def test_what_is_made_between_the_look_and_the_claim_is_told_and_not_read(
+    district: District, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path, str], None], what: str
+) -> None:
+    epoch = queue(district, NIGHT, epochs.students())
+
+    def made(_: int, name: str) -> None:
+        if name == "rename" and (place := home(district) / "upload" / NIGHT).exists():
+            make(place, "more.csv")
+
+    use(monkeypatch, Watched(made, nothing))
+    process(district)
+    epoch.refresh_from_db()
+    assert (epoch.state, [file.name for file in epoch.files.all()]) == ("loaded", [FILE])
+    message = f"{what} was put here in the moment in which it was taken. It was not read."
+    told = [(one["file"], one["code"], one["severity"], one["message"]) for one in lying(epoch)["findings"]]
+    assert ("more.csv", "late", "warning", message) in told
+    assert f"WARNING  more.csv  [late]\n    {message}\n" in epoch.log
 
 
 def test_a_directory_that_is_made_again_is_told_in_the_log_and_where_it_lies(
