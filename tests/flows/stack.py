@@ -40,6 +40,9 @@ PACE = {
     "SECOND_FACTOR_REQUIRED": "0",
     "DJANGO_ALLOW_ASYNC_UNSAFE": "true",
 }
+# Of new databases: they sort as people do, as on most machines where PostgreSQL was set up in some language. By bytes,
+# as SQLite does, no test would see an order that is the database's own matter.
+SORTED = ("--locale-provider=icu", "--icu-locale=en-US")
 
 
 def free_port() -> int:
@@ -76,7 +79,8 @@ class Postgres:
             for parent in folder.parents[:4]:
                 parent.chmod(parent.stat().st_mode | 0o011)
         if is_bare:
-            self._run("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "portal", "--no-sync", "-E", "UTF8")
+            told = ["-D", str(folder / "data"), "-A", "trust", "-U", "portal", "--no-sync", "-E", "UTF8"]
+            self._run("initdb", *told, *SORTED)
         else:
             subprocess.run(["cp", "-a", str(_ready_cluster() / "data"), str(folder)], check=True)
         argv = [*self.as_user, str(self.bin / "postgres"), "-D", str(folder / "data"), "-p", str(self.port)]

@@ -21,6 +21,19 @@ def records_written(address: str) -> int:
 
 
 @pytest.mark.parametrize("stack", [EXTERNAL], indirect=True)
+def test_postgresql_sorts_by_a_language_here_as_it_mostly_does(stack: Stack) -> None:
+    """In its databases of tests, and in those that Django makes of its template."""
+    assert stack.postgres is not None
+    for address in (stack.postgres.ready("sorting"), stack.postgres.database("sorting_bare")):
+        with psycopg.connect(address) as connection:
+            of_its_own = "SELECT datlocprovider FROM pg_database WHERE datname = current_database()"
+            assert connection.execute(of_its_own).fetchone() in [("i",), (b"i",)]
+            names = "SELECT name FROM (VALUES ('b'), ('B'), ('_a'), ('a'), ('C'), ('2'), ('1-')) AS given (name)"
+            rows = connection.execute(f"{names} ORDER BY name").fetchall()
+            assert [name for (name,) in rows] == ["_a", "1-", "2", "a", "b", "B", "C"]
+
+
+@pytest.mark.parametrize("stack", [EXTERNAL], indirect=True)
 def test_records_are_loaded_and_taken_back_on_postgresql_as_on_sqlite(stack: Stack) -> None:
     assert stack.postgres is not None
     used = stack.postgres.ready("test_loading")
