@@ -111,7 +111,7 @@ def _of_folder(path: Path, stack: ExitStack) -> Parcel:
     if len(entries) > MOST_ENTRIES:
         raise NotReadable(f"There are more than {MOST_ENTRIES:,} things in this folder. It cannot be an epoch.")
     trouble = [found for entry in entries if (found := _trouble(entry)) is not None]
-    plain = [entry for entry in entries if entry.is_file(follow_symlinks=False)]
+    plain = [entry for entry in entries if entry.is_file(follow_symlinks=False) and not _has_second_name(entry)]
     files = {paths.shown(entry.name, LONGEST_NAME): partial(opened, entry.name, folder) for entry in plain}
     return Parcel(path.resolve().name, files, trouble=tuple(trouble))
 
@@ -124,9 +124,15 @@ def _trouble(entry: "os.DirEntry[str]") -> Finding | None:
         return _told(entry, "folder", UNREAD["folder"])
     if not entry.is_file(follow_symlinks=False):
         return _told(entry, "not-a-file", UNREAD["not-a-file"])
+    if _has_second_name(entry):
+        return _told(entry, "second-name", UNREAD["second-name"])
     if not entry.name.isprintable():
         return _told(entry, "odd-name", UNREAD["odd-name"])
     return None
+
+
+def _has_second_name(entry: "os.DirEntry[str]") -> bool:
+    return entry.stat(follow_symlinks=False).st_nlink > 1
 
 
 def _told(entry: "os.DirEntry[str]", code: str, message: str) -> Finding:

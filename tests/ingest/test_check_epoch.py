@@ -125,12 +125,19 @@ def test_the_worst_of_several_decides_and_each_has_a_line(tmp_path: Path) -> Non
     assert [one["path"] for one in all_told] == [str(good), str(bad), str(strange)]
 
 
+def twice(place: Path, name: str) -> None:
+    """A file that has another name outside of the folder."""
+    (place.parent / "elsewhere").write_bytes(b"root:x")
+    os.link(place.parent / "elsewhere", place / name)
+
+
 HOSTILE: dict[str, tuple[str, Callable[[Path], object]]] = {
     "a link": ("link", lambda place: (place / "users.csv").symlink_to("/etc/passwd")),
     "a link to a folder": ("link", lambda place: (place / "more").symlink_to("/etc")),
     "a link to nowhere": ("link", lambda place: (place / "more").symlink_to("nowhere")),
     "a link that has its own name": ("link", lambda place: (place / "loop").symlink_to("loop")),
     "a pipe": ("not-a-file", lambda place: os.mkfifo(place / "users.csv")),
+    "a hard link": ("second-name", lambda place: twice(place, "users.csv")),
     "a folder": ("folder", lambda place: put(place / "inner", students())),
     "a name that cannot be shown": ("odd-name", lambda place: (place / "x\x01.csv").touch()),
     "a file that is not finished": ("unfinished", lambda place: (place / "x.csv.filepart").touch()),
