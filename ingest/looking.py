@@ -6,7 +6,7 @@ turns all others, in case it told less than it should.
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from django.conf import settings
@@ -194,7 +194,8 @@ def _note_gone(epochs: Iterable[Epoch]) -> None:
 def _is_as_left(epoch: Epoch, files: HostFiles, username: paths.Username, entry: Entry) -> bool:
     """Whether nobody has touched what staff ended where it lay. If anybody has, it is a new arrival from now on.
 
-    The first look after the end has only what was seen before it was queued to go by.
+    What it is measured by was seen before it was queued. The same files sent again have other inodes or times; they are
+    passed over only if an OpenSSH host, which tells less, has them in the same inodes and with the same times as before.
     """
     path = paths.upload(username).child(entry.name)
     try:
@@ -203,19 +204,24 @@ def _is_as_left(epoch: Epoch, files: HostFiles, username: paths.Username, entry:
         raise
     except HostError:  # perhaps just why it was ended
         return True
-    told = "\0".join(f"{one.name}\0{one.kind}\0{sighting.mark_of(one)}" for one in inside)
-    digest = hashlib.blake2b(told.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
-    is_first = epoch.look_digest == sighting.look_of(inside).digest and not _is_newer(inside, epoch)
-    if is_first or epoch.look_digest == digest:
-        _write(epoch, look_digest=digest)
+    marks = _marks_of(inside)
+    if epoch.look_marks == marks or (not epoch.look_marks and _is_as_looked_at(epoch, inside)):
+        _write(epoch, look_marks=marks)
         return True
     _write(epoch, look_code="")
     return False
 
 
-def _is_newer(inside: Iterable[Entry], epoch: Epoch) -> bool:
-    """Whether any of these has changed since the epoch was queued, as far as the host tells."""
-    return epoch.queued is not None and any(one.changed > epoch.queued.timestamp() * 1e9 for one in inside)
+def _marks_of(inside: Iterable[Entry]) -> str:
+    """A digest of what a host tells of these that changes with their content, or when they are sent again."""
+    told = "\0".join(f"{one.name}\0{one.kind}\0{sighting.mark_of(one)}" for one in inside)
+    return hashlib.blake2b(told.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+
+def _is_as_looked_at(epoch: Epoch, inside: Sequence[Entry]) -> bool:
+    """The same of one of which no marks are kept, since it could not be listed, or an older version looked at it."""
+    is_newer = epoch.queued is not None and any(one.changed > epoch.queued.timestamp() * 1e9 for one in inside)
+    return epoch.look_digest in (_marks_of(inside), sighting.look_of(inside).digest) and not is_newer
 
 
 def _look_at_one(
@@ -252,6 +258,7 @@ def _look_at(epoch: Epoch, files: HostFiles, username: paths.Username, entry: En
     seen, now = sighting.look_of(inside), timezone.now()
     if seen.digest != epoch.look_digest:
         _note_change(epoch, seen)
+    _note_marks(epoch, _marks_of(inside))
     still = now - epoch.look_since
     is_open = sighting.is_written(epoch.name, writing)
     own = discovery.auto_name(entry.name) if entry.kind is EntryKind.FILE else None
@@ -321,6 +328,12 @@ def _note_change(epoch: Epoch, seen: Look) -> None:
         file_count=len(data),
         byte_count=sum(one.size for one in data),
     )
+
+
+def _note_marks(epoch: Epoch, marks: str) -> None:
+    """Up to when it is queued: should staff end it where it lies, whatever is sent from then on is something new."""
+    if epoch.look_marks != marks:
+        _write(epoch, look_marks=marks)
 
 
 def _judge(epoch: Epoch, state: str, code: str, sentence: str, **more: object) -> None:

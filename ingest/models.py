@@ -72,6 +72,9 @@ class Epoch(models.Model):
     # What the looks at it have told.
     first_seen = models.DateTimeField(default=timezone.now)
     look_digest = models.CharField(max_length=64, blank=True)
+    look_marks = models.CharField(
+        max_length=64, blank=True, help_text="A digest of its files' inodes and times, as last seen before its turn."
+    )
     look_since = models.DateTimeField(default=timezone.now)
     # Since then no look has found it as it was for so long that it counts as stopped.
     changing_since = models.DateTimeField(default=timezone.now)

@@ -24,7 +24,7 @@ from .test_guarding import FEW, FULL, THIRD, active
 from .test_late import BAD
 from .test_undos import SECOND
 from .test_views_holds import client_of, page
-from .uploading import NEXT_NIGHT, NIGHT, Broken, home, look, night, process, put, queue, staged, use
+from .uploading import NEXT_NIGHT, NIGHT, Broken, TellingLess, home, look, night, process, put, queue, staged, use
 
 
 @pytest.fixture
@@ -329,6 +329,48 @@ def test_what_was_sent_again_before_the_next_look_is_not_passed_over(
     if when == "after its end":
         send()
     look()
+    look()
+    assert sorted(states(district)) == ["arriving", "discarded"]
+
+
+@pytest.mark.parametrize("when", ["before its end", "after its end", "not at all"])
+def test_the_same_sent_again_is_something_new_though_its_host_tells_less(
+    district: District, monkeypatch: pytest.MonkeyPatch, staff: User, when: str
+) -> None:
+    """Over SFTP no host tells when a file has changed, and its time can be anything: here it is that of the first."""
+    elsewhere = TellingLess(settings.SFTP_ROOT)
+    use(monkeypatch, elsewhere)
+    epoch = stopped(district, monkeypatch, queue(district, NIGHT, FULL), "rename")
+    place = home(district) / "upload" / NIGHT
+
+    def send() -> None:
+        times = place.joinpath("students.csv").stat()
+        place.rename(settings.SFTP_ROOT / "taken away")  # so that none of its inodes is free for the new ones
+        put(district, NIGHT, FULL)
+        os.utime(place / "students.csv", ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    if when == "before its end":
+        send()
+    services.epoch_end(epoch, reason="x", actor=staff)
+    use(monkeypatch, elsewhere)
+    if when == "after its end":
+        send()
+    look()
+    look()
+    assert sorted(states(district)) == (["discarded"] if when == "not at all" else ["arriving", "discarded"])
+
+
+def test_what_an_older_version_left_is_passed_over_as_long_as_nobody_touches_it(
+    district: District, monkeypatch: pytest.MonkeyPatch, staff: User
+) -> None:
+    """Nothing is known of it but names and sizes."""
+    epoch = stopped(district, monkeypatch, queue(district, NIGHT, FULL), "rename")
+    services.epoch_end(epoch, reason="x", actor=staff)
+    Epoch.objects.update(look_marks="")
+    well(monkeypatch)
+    look()
+    assert (states(district), now(epoch).look_marks != "") == (["discarded"], True)
+    (home(district) / "upload" / NIGHT / "students.csv").touch()
     look()
     assert sorted(states(district)) == ["arriving", "discarded"]
 

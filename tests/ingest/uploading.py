@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hosts import provision
 from hosts.connect import files_for
 from hosts.core import paths
 from hosts.core.errors import HostDown
-from hosts.files import HostFiles
+from hosts.files import Entry, HostFiles
 from hosts.local import LocalFiles
 from ingest import looking, pipeline
 from ingest.models import Epoch
@@ -159,6 +160,13 @@ class Broken:
     def _maybe(self, number: int, name: str) -> None:
         if self.is_broken and name in self.names:
             raise self.error("The host's disk does not answer.")
+
+
+class TellingLess(LocalFiles):
+    """A host that does not tell when anything of a file last changed, as what is asked over SFTP does not."""
+
+    def listing(self, path: paths.HostPath) -> tuple[Entry, ...]:
+        return tuple(replace(one, changed=0) for one in super().listing(path))
 
 
 def link_out_of(place: Path, name: str) -> None:
