@@ -64,7 +64,8 @@ def run(epoch: Epoch) -> Checked:
         return Checked((), (), None, {})
     with room_needed(), listings.spooling(staged(epoch.pk, epoch.staging)) as (listing, path):
         checked = _looked_at(epoch, listing)
-        return replace(checked, listing=listings.Spooled(path, listing.close(checked.tallies)))
+        rows = listing.close(checked.tallies)
+        return replace(checked, listing=listings.Spooled(path, rows, listing.left_out))
 
 
 def _looked_at(epoch: Epoch, listing: Listing) -> Checked:

@@ -16,10 +16,11 @@ from .models import Epoch, FindingList
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """A packed list on our disk that nobody writes to any more, and how many findings stand in it."""
+    """A packed list on our disk that nobody writes to any more, how many findings stand in it, and how many do not."""
 
     path: Path
     rows: int
+    left_out: int
 
 
 @contextmanager
@@ -43,7 +44,8 @@ def keep(epoch: Epoch, spooled: Spooled) -> None:
     """Keeps an epoch's list with its row, in place of an older one; a list of nothing is none."""
     FindingList.objects.filter(epoch=epoch).delete()
     if spooled.rows:
-        FindingList.objects.create(epoch=epoch, rows=spooled.rows, data=spooled.path.read_bytes())
+        told = {"rows": spooled.rows, "left_out": spooled.left_out}
+        FindingList.objects.create(epoch=epoch, data=spooled.path.read_bytes(), **told)
 
 
 def longer(epoch: Epoch, found: Iterable[Finding], tallies: Iterable[Tally]) -> FindingList:
@@ -55,7 +57,8 @@ def longer(epoch: Epoch, found: Iterable[Finding], tallies: Iterable[Tally]) -> 
     for row in rows_before(epoch):
         listing.add_row(row)
     kept = FindingList.objects.filter(epoch=epoch).first() or FindingList(epoch=epoch)
-    kept.rows, kept.data = listing.close(tallies), out.getvalue()
+    kept.rows = listing.close(tallies)
+    kept.left_out, kept.data = listing.left_out, out.getvalue()
     return kept
 
 

@@ -194,8 +194,8 @@ def _note_gone(epochs: Iterable[Epoch]) -> None:
 def _is_as_left(epoch: Epoch, files: HostFiles, username: paths.Username, entry: Entry) -> bool:
     """Whether nobody has touched what staff ended where it lay. If anybody has, it is a new arrival from now on.
 
-    What it is measured by was seen before it was queued. The same files sent again have other inodes or times; they are
-    passed over only if an OpenSSH host, which tells less, has them in the same inodes and with the same times as before.
+    What it is measured by was seen before it was queued. The same files sent again have other inodes or times; they
+    are passed over only if an OpenSSH host, which tells less, has them in the same inodes with the same times.
     """
     path = paths.upload(username).child(entry.name)
     try:

@@ -561,6 +561,7 @@ class FindingList(models.Model):
     epoch = models.OneToOneField(Epoch, null=True, on_delete=models.CASCADE, related_name="finding_list")
     trial = models.OneToOneField(Trial, null=True, on_delete=models.CASCADE, related_name="finding_list")
     rows = models.PositiveIntegerField()
+    left_out = models.PositiveBigIntegerField(default=0, help_text="How many more were found and are not in it.")
     data = models.BinaryField()
 
     class Meta:

@@ -171,10 +171,18 @@ def trials_of(district: District) -> QuerySet[Trial]:
     return Trial.objects.filter(district=district).select_related("asked_by").defer("findings", "near_misses", "counts")
 
 
-def listed_of(owner: Epoch | Trial) -> int:
-    """How many findings stand in the list of an epoch or trial; 0 if there is no list (any more)."""
-    lists = FindingList.objects.filter(**_owned(owner))
-    return lists.values_list("rows", flat=True).first() or 0
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """How many findings stand in a list, and how many more were found."""
+
+    rows: int
+    left_out: int
+
+
+def listed_of(owner: Epoch | Trial) -> Listed | None:
+    """How long the list of an epoch or trial is; None if there is no list (any more)."""
+    told = FindingList.objects.filter(**_owned(owner)).values_list("rows", "left_out").first()
+    return Listed(*told) if told else None
 
 
 def finding_list_of(owner: Epoch | Trial) -> FindingList | None:

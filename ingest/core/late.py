@@ -1,6 +1,7 @@
 """What somebody wrote to, or put into an epoch, too late: told in its log, never read.
 
-Files that changed, or came, after all had been copied; links, folders and the like that came in the moment of the claim.
+Files that changed, or came, after all had been copied; links, folders and the like that came in the moment of the
+claim.
 """
 
 from collections.abc import Iterable, Iterator

@@ -30,6 +30,8 @@ class Listing:
 
     def __init__(self, out: BinaryIO, most: int) -> None:
         self.most = most
+        # How many were found and are not listed; known when it is closed.
+        self.left_out = 0
         self.rows = Counter[bool]()
         self._packed = gzip.GzipFile(filename="", mode="wb", fileobj=out, mtime=0)
         self._text = io.TextIOWrapper(self._packed, "utf-8", newline="")
@@ -52,6 +54,7 @@ class Listing:
         left = {is_error: -self.rows[is_error] for is_error in (True, False)}
         for tally in tallies:
             left[_is_error(tally.severity)] += tally.count
+        self.left_out = max(sum(left.values()), 0)
         if any(left.values()):
             message = f"Not listed: {left[True]:,} more errors, {left[False]:,} more warnings and notes."
             self._write([Severity.NOTE.value, "", "", "", NOT_LISTED, message, "", ""])

@@ -110,7 +110,7 @@ def main() -> int:
     except (OSError, MemoryError):
         return 1
     rows = listing.close(tally for tally in found.tallies if tally.code != UNRECOGNISED)
-    told = {"rows": rows, "data": base64.b64encode(packed.getvalue()).decode("ascii")}
+    told = {"rows": rows, "left_out": listing.left_out, "data": base64.b64encode(packed.getvalue()).decode("ascii")}
     _say({"report": _report(found) | {"list": told}})
     return 0
 

@@ -112,5 +112,5 @@ def _record(trial: Trial, report: Report | str) -> None:
 
 def _list_keep(trial: Trial, told: dict[str, Any]) -> None:
     if told["rows"]:
-        data = base64.b64decode(told["data"])
-        FindingList.objects.update_or_create(trial=trial, defaults={"rows": told["rows"], "data": data})
+        kept = {"rows": told["rows"], "left_out": told["left_out"], "data": base64.b64decode(told["data"])}
+        FindingList.objects.update_or_create(trial=trial, defaults=kept)

@@ -170,9 +170,21 @@ def test_the_database_keeps_some_findings_and_the_list_beside_the_log_all(
 
 def test_beyond_the_limit_the_list_says_how_many_more_there_are(district: District, settings: LazySettings) -> None:
     settings.INGEST_FINDINGS_LISTED = 20
-    rows = read(lying(night(district, NIGHT, wrong())))
+    epoch = night(district, NIGHT, wrong())
+    rows = read(lying(epoch))
     assert len(rows) == 22
     assert rows[-1][5] == f"Not listed: {MANY - 20} more errors, 0 more warnings and notes."
+    assert f"{MANY - 20} more were found and are not in it" in page_of(district, "epoch", epoch.pk)
+
+
+def page_of(district: District, name: str, pk: int) -> str:
+    client = Client()
+    client.force_login(district.memberships.get().user)
+    return " ".join(client.get(reverse(name, args=[district.slug, pk])).content.decode().split())
+
+
+def test_a_list_that_has_all_says_nothing_of_more(district: District) -> None:
+    assert "more were found" not in page_of(district, "epoch", night(district, NIGHT, wrong()).pk)
 
 
 def test_no_value_of_a_student_is_in_the_list_and_no_formula(district: District) -> None:
