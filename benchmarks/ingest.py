@@ -1,10 +1,11 @@
 """How fast a file is checked: `python benchmarks/ingest.py`, against polars.read_csv and frictionless validate.
 
 Sets of OneRoster are invented: 1 k, 20 k, 200 k or 2 M users, five enrolments each, the same bytes for the same seed.
-`users.csv` has fifteen columns; with --rows 1000000 it is the file of the goal. In damaged sets one line in a thousand
-has a fault, of every kind in turn, and the check must find each in its line. Every measurement is a process of its
-own, both sides in turns, on the processors this machine has; what is written in brackets is time of all processors
-together, which depends less on whoever else is at work. Memory is the most that the process ever held (ru_maxrss).
+`users.csv` has fifteen columns; with --rows 1000000 it is the file of the goal. In damaged sets one line in a
+thousand of the file that is measured (--table) has a fault, of every kind in turn, and the check must find each in
+its line. Every measurement is a process of its own, both sides in turns, on the processors this machine has; what is
+written in brackets is time of all processors together, which depends less on whoever else is at work. Memory is the
+most that the process ever held (ru_maxrss).
 
 polars is needed, and for the slow peer the path of a Python that has frictionless: --frictionless PATH.
 
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -63,8 +64,8 @@ def with_value(at: int, value: str) -> Damage:
     return lambda row: [*row[:at], value, *row[at + 1 :]]
 
 
-# What is wrong, by the code the check gives it; the columns are those of users.csv.
-DAMAGES: dict[str, Damage] = {
+# What is wrong, by table and by the code the check gives it.
+OF_USERS: dict[str, Damage] = {
     "required": with_value(8, ""),
     "key-empty": with_value(0, ""),
     "enum": with_value(5, "pupil"),
@@ -86,6 +87,30 @@ DAMAGES: dict[str, Damage] = {
     "header-repeated": lambda row: HEADERS["users"].split(","),
     "key-duplicate": with_value(0, "user-00000000"),
 }
+OF_ENROLMENTS: dict[str, Damage] = {
+    "required": with_value(6, ""),
+    "key-empty": with_value(0, ""),
+    "enum": with_value(6, "pupil"),
+    "enum-case": with_value(6, "Student"),
+    "pattern": with_value(0, "enrollment 7"),
+    "too-long": with_value(0, "e" * 300),
+    "scientific-notation": with_value(0, "3.6E+11"),
+    "reference": with_value(5, "user-99999999"),
+    "date": with_value(8, "2026-02-30"),
+    "row-short": lambda row: row[:-1],
+    "row-long": lambda row: [*row, "more"],
+    "trailing-commas": lambda row: [*row, "", ""],
+    "quote-stray": with_value(9, '2027"-06-05'),
+    "quote-unclosed": with_value(9, '"2027-06-05'),
+    "outer-blanks": with_value(6, " student"),
+    "nul": with_value(6, "stu\0dent"),
+    "control-character": with_value(6, "stu\x07dent"),
+    "encoding": with_value(6, "\udcff"),
+    "line-break": with_value(6, '"stu\ndent"'),
+    "header-repeated": lambda row: HEADERS["enrollments"].split(","),
+    "key-duplicate": with_value(0, "enrollment-0000000000"),
+}
+DAMAGES = {"users": OF_USERS, "enrollments": OF_ENROLMENTS}
 
 
 def users(count: int, schools: int) -> Iterator[list[str]]:
@@ -102,18 +127,22 @@ def users(count: int, schools: int) -> Iterator[list[str]]:
         ]  # fmt: skip
 
 
-def enrolments(count: int, people: int, classes: int, schools: int) -> Iterator[str]:
+def enrolments(count: int, people: int, classes: int, schools: int) -> Iterator[list[str]]:
     dice = random.Random(2)
     for n in range(count):
         number = dice.randrange(classes)
         school, person = number % schools, dice.randrange(people)
-        yield (
-            f"enrollment-{n:010},,,class-{number:07},org-{school:04},user-{person:08},student,,2026-08-17,2027-06-05\r\n"
-        )
+        yield [
+            f"enrollment-{n:010}", "", "", f"class-{number:07}", f"org-{school:04}", f"user-{person:08}", "student", "",
+            "2026-08-17", "2027-06-05",
+        ]  # fmt: skip
 
 
-def set_write(place: Path, people: int, rows: int, damaged: bool) -> list[tuple[int, str]]:
-    """Writes a set with so many users and enrolments; gives the faults put in, as line of users.csv and code."""
+def set_write(place: Path, people: int, rows: int, damaged: str = "") -> list[tuple[int, str]]:
+    """Writes a set with so many users and enrolments; gives the faults put in, as line of the table `damaged` and code.
+
+    The other table is whole, so that each fault is of one file alone.
+    """
     schools, classes = max(people // 500, 2), max(people // 20, 1)
     lines = {
         "orgs": (f"org-{n:04},,,School {n},school,{n:06},\r\n" for n in range(schools)),
@@ -123,7 +152,6 @@ def set_write(place: Path, people: int, rows: int, damaged: bool) -> list[tuple[
             f"class-{n:07},,,Biology,09,course-1,{n}-1,scheduled,,org-{n % schools:04},term-01\r\n"
             for n in range(classes)
         ),
-        "enrollments": enrolments(rows, people, classes, schools),
     }
     for name, content in lines.items():
         with (place / f"{name}.csv").open("w", newline="") as out:
@@ -133,14 +161,16 @@ def set_write(place: Path, people: int, rows: int, damaged: bool) -> list[tuple[
     properties = {"manifest.version": "1.0", "oneroster.version": "1.1"} | {f"file.{name}": sent[name] for name in sent}
     manifest = "".join(f"{name},{value}\r\n" for name, value in properties.items())
     (place / "manifest.csv").write_text("propertyName,value\r\n" + manifest, newline="")
-    return users_write(place / "users.csv", people, schools, damaged)
+    rows_of = {"users": users(people, schools), "enrollments": enrolments(rows, people, classes, schools)}
+    faults = {name: rows_write(place, name, content, damaged == name) for name, content in rows_of.items()}
+    return faults.get(damaged, [])
 
 
-def users_write(path: Path, people: int, schools: int, damaged: bool) -> list[tuple[int, str]]:
-    faults, line, kinds = [], 1, list(DAMAGES.items())
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as out:
-        out.write(HEADERS["users"] + "\r\n")
-        for n, row in enumerate(users(people, schools)):
+def rows_write(place: Path, table: str, rows: Iterable[list[str]], damaged: bool) -> list[tuple[int, str]]:
+    faults, line, kinds = [], 1, list(DAMAGES[table].items())
+    with (place / f"{table}.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as out:
+        out.write(HEADERS[table] + "\r\n")
+        for n, row in enumerate(rows):
             line += 1
             if damaged and n % EVERY == EVERY // 2:
                 code, damage = kinds[n // EVERY % len(kinds)]
@@ -257,15 +287,15 @@ def compare(directory: Path, given: argparse.Namespace) -> None:
     clean, damaged = directory / "clean", directory / "damaged"
     for place in (clean, damaged):
         place.mkdir()
-    set_write(clean, people, max(rows, 1), damaged=False)
-    faults = set_write(damaged, people, max(rows, 1), damaged=True)
+    set_write(clean, people, max(rows, 1))
+    faults = set_write(damaged, people, max(rows, 1), given.table)
     size = (clean / f"{given.table}.csv").stat().st_size / 1e6
     print(f"{given.table}.csv: {given.rows:,} rows, {size:,.0f} MB")
     runs: dict[str, list[dict[str, float]]] = {"polars": [], "clean": [], "damaged": []}
     for _ in range(given.rounds):
         runs["polars"].append(measured("polars", clean, given.table))
-        runs["clean"].append(measured("check", clean, "users"))
-        runs["damaged"].append(measured("check", damaged, "users"))
+        runs["clean"].append(measured("check", clean, given.table))
+        runs["damaged"].append(measured("check", damaged, given.table))
     bare = line_told("polars.read_csv, clean file", runs["polars"])
     line_told("check of the set, clean", runs["clean"], bare)
     ours = line_told("check of the set, damaged", runs["damaged"], bare)
@@ -277,7 +307,7 @@ def compare(directory: Path, given: argparse.Namespace) -> None:
 def slow(directory: Path, given: argparse.Namespace, ours: list[float]) -> None:
     place = directory / "slow"
     place.mkdir()
-    set_write(place, given.frictionless_rows, 1, damaged=False)
+    set_write(place, given.frictionless_rows, 1)
     run = measured_frictionless(given.frictionless, place)
     line_told(f"frictionless, {given.frictionless_rows:,} rows", [run])
     wall, processor = (run[what] / given.frictionless_rows / one for what, one in zip(KINDS, ours, strict=True))

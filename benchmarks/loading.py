@@ -353,7 +353,7 @@ def memory() -> None:
 def sets(directory: Path, rows: int, changes: float = 0.005) -> tuple[Path, Path]:
     first, second = directory / "first", directory / "second"
     first.mkdir(parents=True)
-    set_write(first, rows, 1, damaged=False)
+    set_write(first, rows, 1)
     night_after(first, second, changes)
     return first, second
 

@@ -115,7 +115,7 @@ def sets_write(folder: Path, people: list[int]) -> None:
     for number, count in enumerate(people):
         first = folder / str(number) / "first"
         first.mkdir(parents=True)
-        set_write(first, count, count * (ROWS_A_PERSON - 1), damaged=False)
+        set_write(first, count, count * (ROWS_A_PERSON - 1))
         second = Path(shutil.copytree(first, folder / str(number) / "second"))
         with (first / "users.csv").open(newline="") as source, (second / "users.csv").open("w", newline="") as out:
             out.writelines(line.replace(",true,", ",false,") if n % 200 == 9 else line for n, line in enumerate(source))
