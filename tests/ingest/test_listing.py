@@ -255,6 +255,13 @@ def test_a_check_before_sending_has_the_list_of_an_upload(district: District) ->
     assert reverse("trial_findings", args=[district.slug, trial.pk]) in page
 
 
+def test_a_check_before_sending_says_what_its_list_leaves_out(district: District, settings: LazySettings) -> None:
+    settings.INGEST_FINDINGS_LISTED = 20
+    trial = ask(district, district.memberships.get().user, wrong())
+    runs.look_after()
+    assert f"{MANY - 20} more were found and are not in it" in page_of(district, "trial", trial.pk)
+
+
 def test_files_that_are_not_recognised_have_no_list_of_findings(district: District) -> None:
     person: User = MembershipFactory(district=district).user
     ask(district, person, {"strange.csv": b"a,b\r\n1,2\r\n"})
