@@ -6,19 +6,46 @@ from operator import or_
 import django_filters
 import django_tables2 as tables
 from django import forms
+from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils.functional import cached_property
 
 from .models import AuditEntry, District, OutboxMessage
 
 DATE = forms.DateInput(attrs={"type": "date"})
-PER_PAGE = 50
+PER_PAGE = 30
+# Nobody turns so many pages: further back a filter leads, and counting millions is not worth anybody's waiting.
+MOST = 10_000
+
+
+class NewestPaginator(Paginator):
+    """Pages of the first MOST rows; `has_more` says that there are others behind."""
+
+    @cached_property
+    def counted(self) -> int:
+        """How many rows there are, up to one more than MOST."""
+        rows = self.object_list
+        # Rows of a table stand around its data, and these around what was asked of the database.
+        while not isinstance(rows, QuerySet) and hasattr(rows, "data"):
+            rows = rows.data
+        return rows.order_by()[: MOST + 1].count() if isinstance(rows, QuerySet) else len(rows)
+
+    @cached_property
+    def count(self) -> int:
+        """How many rows can be turned to."""
+        return min(self.counted, MOST)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are rows that only a filter leads to."""
+        return self.counted > MOST
 
 
 def table_page(table: tables.Table, request: HttpRequest) -> None:
     """Sorts the table and picks its page as the address says; how many rows a page holds, the address cannot say."""
     tables.RequestConfig(request, paginate=False).configure(table)
-    table.paginate(per_page=PER_PAGE)
+    table.paginate(per_page=PER_PAGE, paginator_class=NewestPaginator)
     table.page = table.paginator.get_page(request.GET.get("page"))
 
 

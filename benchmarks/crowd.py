@@ -81,7 +81,14 @@ def crowd_make(districts: int = DISTRICTS, epochs: int = EPOCHS) -> None:
     _epochs(districts, epochs, first, account, now)
     tried = {"username": f"'crowd' || (1 + i % {districts}) || '.k12.example'", "accepted": "i % 20 > 0"}
     tried["mark"] = "'m' || i"
-    _fill(SignIn, 20 * districts, host=str(first_host), at=f"{now} - i * interval '4 seconds'", address="'192.0.2.1'", **tried)
+    _fill(
+        SignIn,
+        20 * districts,
+        host=str(first_host),
+        at=f"{now} - i * interval '4 seconds'",
+        address="'192.0.2.1'",
+        **tried,
+    )
     _fill(PropagationRun, 24 * 90, cause="'hourly'", state="'done'", total=str(districts))
     letter = {"kind": "'epoch-failed'", "subject": "'Files'", "text": "'See the page.'", "state": "'sent'"}
     _fill(OutboxMessage, 4 * districts, key="'crowd' || i", to="'person' || i || '@crowd.example'", **letter)
@@ -123,4 +130,3 @@ def _epochs(districts: int, epochs: int, first: int, account: int, now: str) -> 
     _fill(EpochFile, recent, epoch=newest, **file, **counts)
     _fill(StepTime, recent, epoch=newest, step="'load'", finished=now)
     _fill(GuardState, districts, district=f"{first} + i - 1")
-

@@ -151,7 +151,9 @@ class Portal:
     def __init__(self, postgres: Postgres, folder: Path, name: str, districts: int, epochs: int) -> None:
         self.size = (str(districts), str(epochs))
         told = {"DATABASE_URL": postgres.ready(name), "DATA_DIR": str(folder / name), "SECOND_FACTOR_REQUIRED": "0"}
-        self.environment = os.environ | told | {"BROKER_URL": "memory://", "DEMO": "0", "LOG_LEVEL": "ERROR", "ALLOWED_HOSTS": HOSTS}
+        self.environment = (
+            os.environ | told | {"BROKER_URL": "memory://", "DEMO": "0", "LOG_LEVEL": "ERROR", "ALLOWED_HOSTS": HOSTS}
+        )
         begun = time.perf_counter()
         self.ask("fill")
         self.took = time.perf_counter() - begun
@@ -223,7 +225,9 @@ def tell(seconds: dict[str, list[float]]) -> None:
     print(f"{'page':58} {'ratio':>6} {'median ms':>10} {'95 % ms':>9}")
     for page, ratio in sorted(ratios.items(), key=lambda one: -one[1]):
         took = sorted(seconds[page])
-        print(f"{page:58} {ratio:6.1f} {statistics.median(took) * 1000:10.1f} {took[len(took) * 95 // 100] * 1000:9.1f}")
+        print(
+            f"{page:58} {ratio:6.1f} {statistics.median(took) * 1000:10.1f} {took[len(took) * 95 // 100] * 1000:9.1f}"
+        )
     median, most = statistics.median(ratios.values()), max(ratios.values())
     print(f"\nmedian {median:.1f} (goal {GOAL_MEDIAN:g}), largest {most:.1f} (goal {GOAL_MOST:g})")
 

@@ -118,6 +118,7 @@ def _failed_last(epochs: QuerySet[Epoch], now: datetime) -> QuerySet[Epoch]:
     failed = epochs.filter(state=Epoch.State.FAILED, finished__gte=now - RECENT)
     ended = (Epoch.State.LOADED, Epoch.State.FAILED)
     later = Epoch.objects.filter(district=OuterRef("district"), state__in=ended, finished__gt=OuterRef("finished"))
+    later = later.filter(finished__gte=now - RECENT)
     return failed.filter(~Exists(later))
 
 

@@ -121,7 +121,23 @@ class Epoch(models.Model):
 
     class Meta:
         ordering = ["-first_seen", "-pk"]
-        indexes = [models.Index(fields=["state"]), models.Index(fields=["district", "-first_seen"])]
+        indexes = [
+            models.Index(fields=["state", "-first_seen"]),
+            models.Index(fields=["state", "-finished"]),
+            models.Index(fields=["district", "-first_seen"]),
+            models.Index(
+                fields=["district", "-finished"],
+                condition=models.Q(state__in=["loaded", "failed"]),
+                name="epochs_that_ended_by_district",
+            ),
+            # Just the order in which staff see them (`held_first`): a page of millions is found without sorting them.
+            models.Index(
+                models.Case(models.When(state="held", then=0), default=1),
+                models.F("first_seen").desc(),
+                models.F("id").desc(),
+                name="epochs_held_first",
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["district", "name"],

@@ -128,9 +128,14 @@ def loaded_lately() -> int:
     return Epoch.objects.filter(state=Epoch.State.LOADED, finished__gt=timezone.now() - timedelta(days=1)).count()
 
 
-def state_counts() -> dict[str, int]:
-    """How many epochs are in each state, over all districts."""
-    return dict(Epoch.objects.values_list("state").annotate(Count("pk")).order_by())
+def open_counts() -> dict[str, int]:
+    """How many epochs are in each state that waits for a person, and how many loaded or failed in the last 24 hours,
+    over all districts."""
+    waits = (Epoch.State.HELD, Epoch.State.BEHIND, Epoch.State.WAITING_STAFF, Epoch.State.STUCK)
+    lately = (Epoch.State.LOADED, Epoch.State.FAILED)
+    recent = Q(state__in=lately, finished__gt=timezone.now() - timedelta(days=1))
+    counted = Epoch.objects.filter(Q(state__in=waits) | recent).values_list("state").annotate(Count("pk"))
+    return dict(counted.order_by())
 
 
 def deleted_on(epoch: Epoch) -> datetime | None:

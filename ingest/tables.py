@@ -3,6 +3,7 @@
 import django_filters
 import django_tables2 as tables
 from django import forms
+from django.db.models import Q, QuerySet
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
@@ -12,13 +13,15 @@ from .catalogue import format_title
 from .models import Epoch
 from .wording import sentence
 
+# SQLite takes no more than a thousand or so in a list.
+FEW = 900
 DATE = forms.DateInput(attrs={"type": "date"})
 
 
 class EpochFilter(django_filters.FilterSet):
-    """By district, state and date of arrival."""
+    """By words in a district's name or domain, by state and date of arrival."""
 
-    district = django_filters.ModelChoiceFilter(label="District", queryset=District.objects.all(), empty_label="Any")
+    district = django_filters.CharFilter(label="District contains", method="of_districts")
     state = django_filters.ChoiceFilter(label="State", choices=Epoch.State, empty_label="Any")
     since = django_filters.DateFilter(label="From", field_name="first_seen", lookup_expr="date__gte", widget=DATE)
     until = django_filters.DateFilter(label="To", field_name="first_seen", lookup_expr="date__lte", widget=DATE)
@@ -26,6 +29,13 @@ class EpochFilter(django_filters.FilterSet):
     class Meta:
         model = Epoch
         fields = ["district", "state"]
+
+    def of_districts(self, rows: QuerySet[Epoch], name: str, words: str) -> QuerySet[Epoch]:
+        """Those of districts with these words in name or domain."""
+        named = District.objects.filter(Q(name__icontains=words) | Q(domain__icontains=words)).order_by()
+        few = list(named.values_list("pk", flat=True)[: FEW + 1])
+        # A few are named: joined, the database would walk through all epochs to find theirs.
+        return rows.filter(district__in=few if len(few) <= FEW else named.values("pk"))
 
 
 class EpochTable(tables.Table):

@@ -203,7 +203,7 @@ def history(request: HttpRequest) -> HttpResponse:
     context = {
         "table": table,
         "filter": chosen,
-        "counts": selectors.state_counts(),
+        "counts": selectors.open_counts(),
         "stopped": stopped,
         "blackout": selectors.blackout_of_all(timezone.localdate()),
     }

@@ -20,6 +20,7 @@ from django.utils import timezone
 from accounts.audit import record
 from accounts.models import SecondFactorReset, User
 from accounts.notices import message_queue
+from accounts.tables import PER_PAGE
 from hosts.connect import files_for
 from hosts.core.paths import downloads
 from hosts.models import Host, SignIn
@@ -389,7 +390,32 @@ def test_nobody_gets_more_rows_at_once_than_a_page_holds(scene: Scene) -> None:
     for number in range(60):
         message_queue("test", f"{number}@x.example", "S", "T", about="1")
     shown = scene.client(SYSTEM).get(f"{reverse('outbox')}?per_page=100000")
-    assert len(shown.context["table"].page.object_list) == 50
+    assert len(shown.context["table"].page.object_list) == PER_PAGE
+
+
+def test_what_lies_behind_many_pages_is_found_by_filters(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of millions is not counted: so many of the newest can be turned to, and the page says so."""
+    for number in range(PER_PAGE + 1):
+        message_queue("test", f"{number}@x.example", "S", "T", about="1")
+    monkeypatch.setattr("accounts.tables.MOST", PER_PAGE + 1)
+    client = scene.client(SYSTEM)
+    last = client.get(reverse("outbox"), {"page": 2})
+    assert "of more than 31" in last.content.decode()
+    assert "For what lies further back, filter." in last.content.decode()
+    assert [row.record.to for row in client.get(reverse("outbox"), {"page": 3}).context["table"].page.object_list] == [
+        row.record.to for row in last.context["table"].page.object_list
+    ]
+    assert "more than" not in client.get(reverse("outbox"), {"to": "17@x"}).content.decode()
+
+
+@pytest.mark.parametrize("few", [900, 0])
+def test_epochs_are_found_by_words_of_their_district(scene: Scene, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+    monkeypatch.setattr("ingest.tables.FEW", few)
+    EpochFactory(district=DistrictFactory(name="Birchwood", domain="birchwood.k12.oh.us"))
+    for words in ("birch", "BIRCHWOOD.K12"):
+        shown = scene.client(SYSTEM).get(reverse("ingest_history"), {"district": words})
+        found = {row.record.district.name for row in shown.context["table"].page.object_list}
+        assert found == {"Birchwood"}
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "x", "99999", ""])
