@@ -1,5 +1,7 @@
 """Tables and their filters; both live in the address, so a filtered list can be sent to a colleague."""
 
+import json
+from collections.abc import Iterable
 from functools import reduce
 from operator import or_
 
@@ -11,7 +13,8 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
-from .models import AuditEntry, District, OutboxMessage
+from .exporting import Columns
+from .models import AuditEntry, District, Membership, OutboxMessage, User
 
 DATE = forms.DateInput(attrs={"type": "date"})
 PER_PAGE = 30
@@ -76,6 +79,83 @@ class DistrictTable(tables.Table):
         empty_text = "No district matches. Open one, or clear the filters."
 
 
+DISTRICT_COLUMNS: Columns = (
+    ("Name", lambda district: district.name),
+    ("Domain", lambda district: district.domain),
+    ("State", lambda district: district.get_state_display()),
+    ("Time zone", lambda district: district.time_zone),
+    ("SFTP user name", lambda district: district.sftp_account.username),
+    ("Host", lambda district: district.sftp_account.host.name),
+    ("People", lambda district: district.people),
+    ("Opened", lambda district: district.created),
+)
+
+
+class PeopleFilter(django_filters.FilterSet):
+    """By words in name or address, by what they are, and by whether they can sign in."""
+
+    STAFF, DISTRICTS = "staff", "district"
+
+    name = django_filters.CharFilter(label="Name contains", lookup_expr="icontains")
+    email = django_filters.CharFilter(label="E-mail address contains", lookup_expr="icontains")
+    whose = django_filters.ChoiceFilter(
+        label="Whose",
+        method="by_whose",
+        choices=[(STAFF, "Staff"), (DISTRICTS, "Of a district")],
+        empty_label="Any",
+    )
+    active = django_filters.ChoiceFilter(
+        label="State",
+        field_name="is_active",
+        choices=[("True", "Can sign in"), ("False", "Ended")],
+        empty_label="Any",
+    )
+
+    class Meta:
+        model = User
+        fields: tuple[str, ...] = ()
+
+    def by_whose(self, queryset: QuerySet[User], name: str, value: str) -> QuerySet[User]:
+        """The vendor's people, or all others."""
+        staff = Q(staff_role="")
+        return queryset.exclude(staff) if value == self.STAFF else queryset.filter(staff)
+
+
+class PeopleTable(tables.Table):
+    """Everybody who has a sign-in."""
+
+    name = tables.TemplateColumn("{{ record }}")
+    email = tables.Column(verbose_name="E-mail address", attrs={"td": {"class": "unbroken"}})
+    part = tables.TemplateColumn(
+        template_name="accounts/_person_part.html", verbose_name="What they are", empty_values=(), orderable=False
+    )
+    state = tables.TemplateColumn(template_name="accounts/_person_state.html", empty_values=(), order_by="is_active")
+    last_login = tables.TemplateColumn(
+        "{% load moments %}{% moment value %}", verbose_name="Last sign-in", default="never"
+    )
+
+    class Meta:
+        model = User
+        fields = ["name", "email", "part", "state", "last_login"]
+        empty_text = "Nobody matches. Clear the filters."
+
+
+def _roles(person: User) -> Iterable[Membership]:
+    return person.memberships.all()  # the list has these prefetched
+
+
+PEOPLE_COLUMNS: Columns = (
+    ("Name", lambda person: person.name),
+    ("E-mail address", lambda person: person.email),
+    ("Staff role", lambda person: person.staff_role),
+    ("Roles in districts", lambda person: "; ".join(f"{one.role} of {one.district}" for one in _roles(person))),
+    ("State", lambda person: "Can sign in" if person.is_active else "Ended"),
+    ("Second factor", lambda person: "yes" if person.has_second_factor else "no"),
+    ("Last sign-in", lambda person: person.last_login),
+    ("Added", lambda person: person.created),
+)
+
+
 class OutboxFilter(django_filters.FilterSet):
     """By recipient, kind and state."""
 
@@ -137,3 +217,15 @@ class AuditTable(tables.Table):
         model = AuditEntry
         fields = ["number", "at", "actor", "action", "district", "subject", "details"]
         empty_text = "Nothing matches."
+
+
+AUDIT_COLUMNS: Columns = (
+    ("No.", lambda entry: entry.number),
+    ("When", lambda entry: entry.at),
+    ("Who", lambda entry: entry.actor),
+    ("What", lambda entry: entry.action),
+    ("District", lambda entry: entry.district),
+    ("On what", lambda entry: entry.subject),
+    ("Details", lambda entry: json.dumps(entry.details, ensure_ascii=False) if entry.details else ""),
+    ("Digest", lambda entry: entry.digest),
+)

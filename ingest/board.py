@@ -61,8 +61,8 @@ class Board:
         return sum(count for _, count in self.counts)
 
 
-def board() -> Board:
-    """All that needs a person now, over all districts."""
+def board(most: int | None = SHOWN) -> Board:
+    """All that needs a person now, over all districts; the `most` oldest of them, or all."""
     now = timezone.now()
     # None of their sentences counts rows.
     epochs = selectors.all_epochs().prefetch_related(None)
@@ -78,10 +78,10 @@ def board() -> Board:
     matters: list[Matter] = []
     counts: list[tuple[Kind, int]] = []
     for kind, rows, matters_of in told:
-        if found := matters_of(rows[:SHOWN]):
+        if found := matters_of(rows[:most]):
             matters += found
-            counts.append((kind, len(found) if len(found) < SHOWN else rows.order_by().count()))
-    return Board(tuple(sorted(matters, key=lambda one: one.since)[:SHOWN]), tuple(counts))
+            counts.append((kind, len(found) if most is None or len(found) < most else rows.order_by().count()))
+    return Board(tuple(sorted(matters, key=lambda one: one.since)[:most]), tuple(counts))
 
 
 def _held(epochs: Iterable[Epoch]) -> list[Matter]:

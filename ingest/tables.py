@@ -1,5 +1,7 @@
 """The table of Ingest history and its filters, which live in the address."""
 
+from collections.abc import Callable
+
 import django_filters
 import django_tables2 as tables
 from django import forms
@@ -7,11 +9,12 @@ from django.db.models import Q, QuerySet
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
+from accounts.exporting import Columns
 from accounts.models import District
 
 from .catalogue import format_title
 from .models import Epoch
-from .wording import sentence
+from .wording import rows_of, sentence
 
 # SQLite takes no more than a thousand or so in a list.
 FEW = 900
@@ -64,3 +67,33 @@ class EpochTable(tables.Table):
     def render_format(self, value: str) -> str:
         """The format's title."""
         return format_title(value)
+
+
+def _rows(what: str) -> Callable[[Epoch], int]:
+    return lambda epoch: rows_of(epoch, what)
+
+
+EPOCH_COLUMNS: Columns = (
+    ("Epoch", lambda epoch: epoch.name),
+    ("District", lambda epoch: epoch.district.name),
+    ("Domain", lambda epoch: epoch.district.domain),
+    ("State", lambda epoch: epoch.word),
+    ("What happened", sentence),
+    ("Format", lambda epoch: format_title(epoch.format)),
+    ("Arrived", lambda epoch: epoch.first_seen),
+    ("Ended", lambda epoch: epoch.finished),
+    ("Files", lambda epoch: epoch.file_count),
+    ("Bytes", lambda epoch: epoch.byte_count),
+    ("Errors", lambda epoch: epoch.errors),
+    ("Warnings", lambda epoch: epoch.warnings),
+    *((f"Rows {what}", _rows(what)) for what in ("added", "changed", "removed")),
+    ("Number", lambda epoch: epoch.pk),
+)
+MATTER_COLUMNS: Columns = (
+    ("Why", lambda matter: matter.kind.word),
+    ("Since", lambda matter: matter.since),
+    ("District", lambda matter: matter.district.name),
+    ("Domain", lambda matter: matter.district.domain),
+    ("Epoch", lambda matter: matter.epoch.name if matter.epoch else ""),
+    ("What happened", lambda matter: matter.sentence),
+)

@@ -79,10 +79,14 @@ def _says(epoch: Epoch) -> str:
 
 
 def _loaded(epoch: Epoch) -> str:
-    files = epoch.files.all()  # lists have these prefetched
-    added, changed, removed = (sum(getattr(file, what) for file in files) for what in ("added", "changed", "removed"))
+    added, changed, removed = (rows_of(epoch, what) for what in ("added", "changed", "removed"))
     told = f"Loaded: {added:,} added, {changed:,} changed, {removed:,} removed"
     return f"{told}, {counted(epoch.warnings, 'warning')}." if epoch.warnings else f"{told}."
+
+
+def rows_of(epoch: Epoch, what: str) -> int:
+    """How many rows of all its files it added, changed or removed."""
+    return sum(getattr(file, what) for file in epoch.files.all())  # lists have these prefetched
 
 
 def stages(epoch: Epoch) -> tuple[Stage, ...]:

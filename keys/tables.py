@@ -4,10 +4,11 @@ import django_filters
 import django_tables2 as tables
 from django.db.models import Q, QuerySet
 
+from accounts.exporting import Columns
 from hosts.models import Host
 
 from .core.drift import shown_lines
-from .models import FoundLine, PropagationRun
+from .models import FoundLine, KeySet, PropagationFailure, PropagationRun
 from .overview import FULL_CAUSES
 
 
@@ -44,6 +45,18 @@ class FoundTable(tables.Table):
             row.record.shown = "\n".join(shown_lines(row.record.line.encode("utf-8", "backslashreplace")))
 
 
+# Not the line itself: whoever wrote it to the host may have written anything.
+FOUND_COLUMNS: Columns = (
+    ("Account", lambda found: found.username),
+    ("District", lambda found: found.account.district.name if found.account else ""),
+    ("Host", lambda found: found.host.name),
+    ("State", lambda found: found.get_state_display()),
+    ("Found", lambda found: found.found),
+    ("Key", lambda found: found.label),
+    ("Fingerprint", lambda found: found.fingerprint),
+    ("Decided", lambda found: found.decided),
+    ("Decided by", lambda found: found.decided_by.email if found.decided_by else ""),
+)
 ALL_ACCOUNTS, SOME_ACCOUNTS, TROUBLE = "all", "some", "trouble"
 
 
@@ -95,3 +108,40 @@ class RunTable(tables.Table):
         model = PropagationRun
         fields = ["asked", "state", "cause", "looked_at", "written", "removed", "drifted", "held", "failed"]
         empty_text = "Nothing matches."
+
+
+RUN_COLUMNS: Columns = (
+    ("Run", lambda run: run.pk),
+    ("Asked for", lambda run: run.asked),
+    ("Started", lambda run: run.started),
+    ("Finished", lambda run: run.finished),
+    ("State", lambda run: run.get_state_display()),
+    ("A host stopped", lambda run: _yes(run.has_stopped)),
+    ("A host failed", lambda run: _yes(run.has_failed)),
+    ("Because of", lambda run: run.get_cause_display()),
+    ("Asked by", lambda run: run.asked_by.email if run.asked_by else ""),
+    ("Accounts", lambda run: run.total),
+    ("Written", lambda run: run.written),
+    ("Right already", lambda run: run.unchanged),
+    ("Keys removed", lambda run: run.removed),
+    ("Changed there", lambda run: run.drifted),
+    ("Held", lambda run: run.held),
+    ("Failed", lambda run: run.failed),
+)
+
+
+def _yes(is_so: bool) -> str:
+    return "yes" if is_so else "no"
+
+
+RUN_ACCOUNT_COLUMNS: Columns = (
+    ("Account", lambda one: one.account.username),
+    ("District", lambda one: one.account.district.name),
+    ("Host", lambda one: one.account.host.name),
+    ("Outcome", lambda one: "failed" if isinstance(one, PropagationFailure) else "on the host"),
+    ("Code", lambda one: getattr(one, "code", "")),
+    ("Why", lambda one: one.reason if isinstance(one, PropagationFailure) else ""),
+    ("What", lambda one: one.get_cause_display() if isinstance(one, KeySet) else ""),
+    ("Saved", lambda one: one.at if isinstance(one, KeySet) else None),
+    ("On the host", lambda one: one.on_host if isinstance(one, KeySet) else None),
+)

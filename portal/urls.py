@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from accounts.views import districts, downloads, invitations, second_factors, sessions
+from accounts.views import districts, downloads, invitations, people, second_factors, sessions
 from accounts.views import records as written
 from ingest.trials import views as trials
 from ingest.views import blackouts, board, guard, holds, records, undo, uploads
@@ -72,6 +72,7 @@ urlpatterns = [
     path(f"{LIMITS}arrival/", guard.guard_arrival, name="guard_arrival"),
     path("staff/districts/of/<slug:slug>/records/", records.record_find, name="record_find"),
     path("staff/districts/of/<slug:slug>/records/<int:pk>/", records.record_look, name="record_look"),
+    path("staff/districts/people/", people.people, name="people"),
     path("staff/second-factors/", second_factors.second_factors, name="second_factors"),
     path("staff/second-factors/<int:pk>/", second_factors.second_factor_decide, name="second_factor_decide"),
     path("staff/outbox/", written.outbox, name="outbox"),

@@ -8,26 +8,29 @@ from django.contrib import messages
 from django.db import transaction
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from .. import services
+from .. import exporting, services
 from ..access import tool_for
 from ..core import roster
 from ..core.roles import Right, Role, Tool
 from ..forms import DistrictForm, DistrictsImportForm, InvitationForm, RenameForm, StateForm
 from ..models import District, RetiredUsername, SftpAccount, User
-from ..tables import DistrictFilter, DistrictTable, table_page
+from ..tables import DISTRICT_COLUMNS, DistrictFilter, DistrictTable, table_page
 
 
 @require_safe
-def districts(request: HttpRequest) -> HttpResponse:
+def districts(request: HttpRequest) -> HttpResponseBase:
     """All districts, filtered and sorted by the address."""
     person = tool_for(request.user, Tool.DISTRICTS)
-    rows = District.objects.annotate(people=Count("memberships"))
+    rows = District.objects.select_related("sftp_account__host").annotate(people=Count("memberships"))
     chosen = DistrictFilter(request.GET, queryset=rows)
     table = DistrictTable(chosen.qs, order_by="name")
+    if exporting.is_asked(request):
+        return exporting.table_download(request, "districts", DISTRICT_COLUMNS, table)
     table_page(table, request)
     counts = District.objects.aggregate(
         active=Count("pk", filter=Q(state="active")),

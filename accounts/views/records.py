@@ -2,14 +2,16 @@
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
+from .. import exporting
 from ..access import tool_for
 from ..audit import broken_at
 from ..core.roles import Tool
 from ..models import AuditEntry, OutboxMessage
-from ..tables import AuditFilter, AuditTable, OutboxFilter, OutboxTable, table_page
+from ..tables import AUDIT_COLUMNS, AuditFilter, AuditTable, OutboxFilter, OutboxTable, table_page
 
 
 @require_safe
@@ -31,11 +33,13 @@ def outbox_message(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_safe
-def audit_log(request: HttpRequest) -> HttpResponse:
+def audit_log(request: HttpRequest) -> HttpResponseBase:
     """Who did what, newest first, and whether the chain is whole."""
     tool_for(request.user, Tool.AUDIT_LOG)
     chosen = AuditFilter(request.GET, queryset=AuditEntry.objects.all())
     table = AuditTable(chosen.qs)
+    if exporting.is_asked(request):
+        return exporting.table_download(request, "audit-log", AUDIT_COLUMNS, table)
     table_page(table, request)
     context = {
         "table": table,

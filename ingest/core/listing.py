@@ -12,13 +12,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
+from accounts.core.cells import harmless
 from ingest.core.findings import Finding, Severity, Tally
 
 COLUMNS = ("severity", "file", "line", "column", "code", "message", "hint", "value")
 CODE = COLUMNS.index("code")
 # The last row where not all are listed.
 NOT_LISTED = "not-listed"
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 BLOCK = 1 << 16
 
 
@@ -74,12 +74,6 @@ class Listing:
 
 def _is_error(severity: Severity) -> bool:
     return severity is Severity.ERROR
-
-
-def harmless(cell: object) -> str:
-    """A cell as text that no spreadsheet takes for a formula (OWASP, "CSV Injection")."""
-    text = "" if cell is None else str(cell)
-    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def unpacked(blocks: Iterable[bytes]) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from accounts import exporting
 from accounts.access import district_for, tool_for
 from accounts.core.roles import Right, Tool
 from accounts.models import District, User
@@ -19,7 +20,7 @@ from ..catalogue import format_title
 from ..forms import EndForm, FormatForm, ReleaseForm
 from ..models import Epoch
 from ..outcome import is_loaded
-from ..tables import EpochFilter, EpochTable
+from ..tables import EPOCH_COLUMNS, EpochFilter, EpochTable
 from ..wording import is_compared
 from . import held
 from .downloads import findings_download
@@ -193,11 +194,13 @@ def epoch_format(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 
 @require_safe
-def history(request: HttpRequest) -> HttpResponse:
+def history(request: HttpRequest) -> HttpResponseBase:
     """Ingest history: every district's epochs, newest first, filtered by the address."""
     tool_for(request.user, Tool.INGEST_HISTORY)
     chosen = EpochFilter(request.GET, queryset=selectors.held_first(selectors.all_epochs()))
     table = EpochTable(chosen.qs)
+    if exporting.is_asked(request):
+        return exporting.table_download(request, "ingest-history", EPOCH_COLUMNS, table)
     table_page(table, request)
     stopped = selectors.districts_stopped()
     context = {

@@ -2,10 +2,12 @@
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from accounts import exporting
 from accounts.access import tool_for
 from accounts.core.roles import Right, Tool
 from accounts.fresh import fresh_sign_in
@@ -16,7 +18,7 @@ from .. import services
 from ..core.errors import Problem
 from ..core.parse import Paste
 from ..models import FoundLine
-from ..tables import FoundFilter, FoundTable
+from ..tables import FOUND_COLUMNS, FoundFilter, FoundTable
 from .confirmation import confirmation_of_save, confirmation_shown
 from .doors import by_person, found_for
 from .technical_settings import elsewhere_told
@@ -27,12 +29,14 @@ STALE = "Somebody else is changing your keys at this moment. Nothing was added. 
 
 
 @require_safe
-def propagation_found(request: HttpRequest) -> HttpResponse:
+def propagation_found(request: HttpRequest) -> HttpResponseBase:
     """Every line that was taken off a host, newest first, filtered by the address."""
     tool_for(request.user, Tool.PROPAGATION)
     rows = FoundLine.objects.select_related("host", "account__district", "decided_by")
     chosen = FoundFilter(request.GET, queryset=rows)
     table = FoundTable(chosen.qs)
+    if exporting.is_asked(request):
+        return exporting.table_download(request, "found-on-hosts", FOUND_COLUMNS, table)
     table_page(table, request)
     kept = FoundLine.objects.filter(state=FoundLine.State.KEPT)
     context = {"table": table, "filter": chosen, "kept": kept.count(), "nobodys": kept.filter(account=None).count()}

@@ -1,14 +1,18 @@
 """Propagation for ops: hosts, runs, accounts that could not be brought, and sets that are newer on their host."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from accounts import exporting
 from accounts.access import tool_for
 from accounts.core.roles import Right, Tool
 from accounts.fresh import fresh_sign_in, typed_before
@@ -18,8 +22,8 @@ from accounts.tables import table_page
 from .. import overview, selectors, services
 from ..core.plot import plot_of, told
 from ..forms import KeepForm, ScheduleForm
-from ..models import AccountKey, KeyFile, KeySet, PropagationRun
-from ..tables import RunFilter, RunTable
+from ..models import AccountKey, KeyFile, KeySet, PropagationFailure, PropagationRun
+from ..tables import RUN_ACCOUNT_COLUMNS, RUN_COLUMNS, RunFilter, RunTable
 from .attention import matters, standing_of
 from .doors import by_person
 
@@ -88,20 +92,33 @@ def _minutes_now() -> int:
 
 
 @require_safe
-def propagation_runs(request: HttpRequest) -> HttpResponse:
+def propagation_runs(request: HttpRequest) -> HttpResponseBase:
     """Every run, newest first, filtered by the address."""
     tool_for(request.user, Tool.PROPAGATION)
     chosen = RunFilter(request.GET, queryset=overview.runs_marked())
     table = RunTable(chosen.qs)
+    if exporting.is_asked(request):
+        return exporting.table_download(request, "runs", RUN_COLUMNS, table)
     table_page(table, request)
     return render(request, "keys/propagation_runs.html", {"table": table, "filter": chosen})
 
 
 @require_safe
-def propagation_run(request: HttpRequest, pk: int) -> HttpResponse:
+def propagation_run(request: HttpRequest, pk: int) -> HttpResponseBase:
     """One run: what it did on each host, the keys it brought, the accounts it failed for."""
     tool_for(request.user, Tool.PROPAGATION)
+    if exporting.is_asked(request):
+        run = get_object_or_404(PropagationRun, pk=pk)
+        return exporting.csv_download(f"run-{run.pk}", RUN_ACCOUNT_COLUMNS, _accounts_of(run))
     return render(request, "keys/propagation_run.html", _run_state(pk))
+
+
+def _accounts_of(run: PropagationRun) -> Iterator[PropagationFailure | KeySet]:
+    """The accounts it failed for, then those to which it brought something."""
+    about = ("account__district", "account__host")
+    failures = run.failures.select_related(*about)
+    sets = run.key_sets.select_related(*about).order_by("-on_host", "-pk")
+    return chain(failures.iterator(exporting.AT_ONCE), sets.iterator(exporting.AT_ONCE))
 
 
 @require_safe

@@ -253,6 +253,7 @@ VENDOR = (
         (*NOBODYS, SHUT, SHUT, DONE),
         {"name": "New", "email": "new@district.example", "role": str(Role.DISTRICT_VIEWER)},
     ),
+    Row("people", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
     Row("second_factors", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
     Row(
         "second_factors",

@@ -337,6 +337,7 @@ BUDGET = {
     "hosts": (SYSTEM, _more_hosts),
     "host": (SYSTEM, _more_hosts),
     "districts": (SYSTEM, _more_districts),
+    "people": (SYSTEM, _more_districts),
     "district_manage": (SYSTEM, _more_people),
     "outbox": (SYSTEM, _more_mail),
     "audit_log": (SYSTEM, _more_audit),
@@ -372,7 +373,7 @@ def test_a_list_costs_the_same_however_long_it_is(db: None, name: str) -> None:
 
 # --- Lists in the address ----------------------------------------------------------------------------------------
 
-LISTS = ("ingest_history", "districts", "outbox", "audit_log", "propagation_found")
+LISTS = ("ingest_history", "districts", "outbox", "audit_log", "propagation_found", "people")
 ODD = (
     "page=0", "page=-1", "page=99999999999999999999", "page=x", "per_page=0", "per_page=-1", "per_page=x", "sort=x",
     "sort=-name", "sort=;drop", "state=x", "district=x", "since=x", "since=9999-99-99", "name=%00",
