@@ -59,6 +59,18 @@ class AnswerForm(forms.Form):
     )
 
 
+class NoteForm(forms.Form):
+    """What colleagues should know of an epoch."""
+
+    note = forms.CharField(
+        max_length=2000,
+        label="Your note",
+        help_text="Only your colleagues read it; the district does not. Name no student.",
+        error_messages={"required": "Write a sentence first."},
+        widget=forms.Textarea(attrs={"rows": 3}),
+    )
+
+
 class ReleaseForm(forms.Form):
     """Why nights may be applied again."""
 

@@ -406,6 +406,18 @@ class HoldNote(models.Model):
         ordering = ["pk"]
 
 
+class StaffNote(models.Model):
+    """What one of staff wants colleagues to know of an epoch. Plain text; its district never sees it."""
+
+    epoch = models.ForeignKey(Epoch, on_delete=models.CASCADE, related_name="staff_notes")
+    text = models.CharField(max_length=2000)
+    by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["pk"]
+
+
 class ChangeLimit(models.Model):
     """How much of one kind may change in a night. `percent` -1: any number."""
 

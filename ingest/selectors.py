@@ -6,7 +6,8 @@ from typing import Any
 
 from django.conf import settings
 from django.core.paginator import Page, Paginator
-from django.db.models import Case, Count, F, Prefetch, Q, QuerySet, When
+from django.db.models import Case, Count, F, IntegerField, OuterRef, Prefetch, Q, QuerySet, Subquery, When
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from accounts.models import District
@@ -23,6 +24,7 @@ from .models import (
     FindingList,
     GuardState,
     Record,
+    StaffNote,
     Trial,
 )
 
@@ -60,6 +62,17 @@ def held_first(rows: QuerySet[Epoch]) -> QuerySet[Epoch]:
     """The same epochs, those that wait for a decision of staff on top."""
     is_held = Case(When(state=Epoch.State.HELD, then=0), default=1)
     return rows.order_by(is_held, "-first_seen", "-pk")
+
+
+def notes_counted(rows: QuerySet[Epoch]) -> QuerySet[Epoch]:
+    """The same epochs, each with how many notes staff have written about it (`note_count`)."""
+    notes = StaffNote.objects.filter(epoch=OuterRef("pk")).order_by().values("epoch").annotate(number=Count("pk"))
+    return rows.annotate(note_count=Coalesce(Subquery(notes.values("number"), output_field=IntegerField()), 0))
+
+
+def notes_of(epoch: Epoch) -> QuerySet[StaffNote]:
+    """What staff have written about an epoch for each other, oldest first."""
+    return epoch.staff_notes.select_related("by")
 
 
 def format_of(district: District) -> str:

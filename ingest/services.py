@@ -11,11 +11,11 @@ from accounts.services import Refused
 from . import endings
 from .catalogue import format_named
 from .core import discovery
-from .models import Epoch, Lane
+from .models import Epoch, Lane, StaffNote
 from .outcome import is_loaded
 from .tasks import look, process
 
-__all__ = ["Refused", "epoch_end", "epoch_format_assign", "epoch_hurry"]
+__all__ = ["Refused", "epoch_end", "epoch_format_assign", "epoch_hurry", "epoch_note_write"]
 
 
 @transaction.atomic
@@ -76,3 +76,12 @@ def epoch_format_assign(epoch: Epoch, name: str, *, actor: User) -> None:
     details = {"format": found.name}
     audit.record("epoch: format assigned", actor=actor, district=epoch.district, subject=epoch.name, details=details)
     nudge(process)
+
+
+@transaction.atomic
+def epoch_note_write(epoch: Epoch, text: str, *, actor: User) -> StaffNote:
+    """Adds a note for colleagues. The audit log tells that there is one, not what it says."""
+    note = StaffNote.objects.create(epoch=epoch, text=text, by=actor)
+    details = {"note": note.pk}
+    audit.record("epoch: note written", actor=actor, district=epoch.district, subject=epoch.name, details=details)
+    return note

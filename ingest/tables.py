@@ -54,10 +54,15 @@ class EpochTable(tables.Table):
     )
     format = tables.Column()
     first_seen = tables.TemplateColumn("{% load moments %}{% moment value %}", verbose_name="Arrived")
+    note_count = tables.TemplateColumn(
+        "{% if value %}{{ value }}{% else %}<span class='soft'>none</span>{% endif %}",
+        verbose_name="Notes",
+        attrs={"td": {"class": "number"}, "th": {"class": "number"}},
+    )
 
     class Meta:
         model = Epoch
-        fields = ["name", "district", "state", "sentence", "format", "first_seen"]
+        fields = ["name", "district", "state", "sentence", "format", "first_seen", "note_count"]
         empty_text = "No epoch matches. Clear the filters, or wait for tonight."
 
     def render_sentence(self, record: Epoch) -> SafeString:
@@ -87,6 +92,7 @@ EPOCH_COLUMNS: Columns = (
     ("Errors", lambda epoch: epoch.errors),
     ("Warnings", lambda epoch: epoch.warnings),
     *((f"Rows {what}", _rows(what)) for what in ("added", "changed", "removed")),
+    ("Notes", lambda epoch: epoch.note_count),
     ("Number", lambda epoch: epoch.pk),
 )
 MATTER_COLUMNS: Columns = (

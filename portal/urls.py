@@ -46,6 +46,7 @@ urlpatterns = [
     path("districts/<slug:slug>/uploads/<int:pk>/decide/", holds.epoch_decide, name="epoch_decide"),
     path("districts/<slug:slug>/uploads/<int:pk>/judge/", holds.epoch_judge, name="epoch_judge"),
     path("districts/<slug:slug>/uploads/<int:pk>/answer/", holds.epoch_answer, name="epoch_answer"),
+    path("districts/<slug:slug>/uploads/<int:pk>/notes/", uploads.epoch_note, name="epoch_note"),
     path("districts/<slug:slug>/uploads/<int:pk>/undo/", undo.epoch_undo, name="epoch_undo"),
     path("districts/<slug:slug>/uploads/release/", holds.district_release, name="district_release"),
     path("districts/<slug:slug>/downloads/", downloads.downloads, name="downloads"),

@@ -5,6 +5,7 @@ from django.db.models import Case, When
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
@@ -17,7 +18,7 @@ from accounts.tables import table_page
 from .. import endings, selectors, services, undos, wording
 from ..access import epoch_for
 from ..catalogue import format_title
-from ..forms import EndForm, FormatForm, ReleaseForm
+from ..forms import EndForm, FormatForm, NoteForm, ReleaseForm
 from ..models import Epoch
 from ..outcome import is_loaded
 from ..tables import EPOCH_COLUMNS, EpochFilter, EpochTable
@@ -83,10 +84,17 @@ def epoch(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def epoch_page(request: HttpRequest, found: Epoch, status: int = 200, **forms: object) -> HttpResponse:
     """The page of one epoch, with forms that were refused in place of fresh ones."""
     fresh = {"format_form": FormatForm(initial={"format": found.format}), "end_form": EndForm()}
-    context = {**_epoch(request, found), **fresh, **forms}
+    context = {**_epoch(request, found), **fresh, **_notes(request, found), **forms}
     if not endings.refusal(found):
         context["end_way"] = endings.way_of(found).value
     return render(request, "ingest/epoch.html", context, status=status)
+
+
+def _notes(request: HttpRequest, found: Epoch) -> dict[str, object]:
+    """What staff tell each other about it; nothing for its district."""
+    if not (isinstance(request.user, User) and request.user.has_tool(Tool.INGEST_HISTORY)):
+        return {}
+    return {"is_colleague": True, "staff_notes": selectors.notes_of(found), "note_form": NoteForm()}
 
 
 @require_safe
@@ -193,11 +201,24 @@ def epoch_format(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     return redirect("epoch", slug=slug, pk=pk)
 
 
+@require_POST
+def epoch_note(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """One of staff writes something down for colleagues, whatever state the epoch or its district is in."""
+    person = tool_for(request.user, Tool.INGEST_HISTORY, Right.WRITE)
+    found = epoch_for(person, slug, pk)
+    form = NoteForm(request.POST)
+    if not form.is_valid():
+        return epoch_page(request, found, 422, note_form=form)
+    services.epoch_note_write(found, form.cleaned_data["note"], actor=person)
+    messages.success(request, "Your note is kept.")
+    return redirect(f"{reverse('epoch', args=[slug, pk])}#staff-notes")
+
+
 @require_safe
 def history(request: HttpRequest) -> HttpResponseBase:
     """Ingest history: every district's epochs, newest first, filtered by the address."""
     tool_for(request.user, Tool.INGEST_HISTORY)
-    chosen = EpochFilter(request.GET, queryset=selectors.held_first(selectors.all_epochs()))
+    chosen = EpochFilter(request.GET, queryset=selectors.notes_counted(selectors.held_first(selectors.all_epochs())))
     table = EpochTable(chosen.qs)
     if exporting.is_asked(request):
         return exporting.table_download(request, "ingest-history", EPOCH_COLUMNS, table)

@@ -145,6 +145,8 @@ OFFERED = fingerprint(OFFERED_KEY)
 VENDOR = (
     Row("ingest_history", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
     Row("board", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
+    # For colleagues, so also in a district where nothing else can be changed.
+    Row("epoch_note", WRITE, (*NOBODYS, DONE, SHUT, DONE), {"note": "Called them; they send it again tonight."}),
     Row("blackouts", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
     Row(
         "blackouts_add",
