@@ -26,7 +26,7 @@ def healthz(request: HttpRequest) -> HttpResponse:
 def readyz(request: HttpRequest) -> HttpResponse:
     """Whether what pages need is there: the database, with the tables of this version, and the broker. 503 if not."""
     told = {"database": _database(), "tables": False, "broker": _broker()}
-    told["tables"] = told["database"] and _tables()
+    told["tables"] = told["database"] and tables_are_there()
     lines = "".join(f"{name}: {'ok' if is_there else 'not ready'}\n" for name, is_there in told.items())
     return HttpResponse(lines, content_type="text/plain", status=200 if all(told.values()) else 503)
 
@@ -41,7 +41,8 @@ def _database() -> bool:
     return True
 
 
-def _tables() -> bool:
+def tables_are_there() -> bool:
+    """Whether the database has the tables of this version."""
     executor = MigrationExecutor(connection)
     return not executor.migration_plan(executor.loader.graph.leaf_nodes())
 

@@ -14,6 +14,8 @@ from hosts.core.trace import trace_id, traced
 
 logger = logging.getLogger(__name__)
 HEADER = "trace"
+# When a task was sent: what lies in a queue tells by it how long it has waited.
+SENT = "sent"
 _open: dict[str, AbstractContextManager[str]] = {}
 
 
@@ -46,8 +48,11 @@ class Trace(logging.Filter):
 
 @before_task_publish.connect
 def send_along(headers: dict[str, Any] | None = None, **_: object) -> None:
-    """A task takes the id of whoever sends it with it."""
-    if headers is not None and trace_id():
+    """A task takes the id of whoever sends it with it, and the time."""
+    if headers is None:
+        return
+    headers[SENT] = time.time()
+    if trace_id():
         headers[HEADER] = trace_id()
 
 

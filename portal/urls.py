@@ -7,7 +7,7 @@ from accounts.views import records as written
 from ingest.trials import views as trials
 from ingest.views import blackouts, board, guard, holds, records, undo, uploads
 
-from . import health, metrics, pages
+from . import health, metrics, operations_page, pages
 
 handler400 = "portal.pages.not_understood"
 LIMITS = "staff/districts/of/<slug:slug>/limits/"
@@ -25,6 +25,8 @@ urlpatterns = [
     path("account/sessions/<int:pk>/end/", sessions.session_end, name="session_end"),
     path("invitations/<str:token>/", invitations.invitation, name="invitation"),
     path("", include("keys.urls")),
+    path("staff/propagation/parts/", operations_page.operations, name="operations"),
+    path("staff/propagation/parts/state/", operations_page.operations_state, name="operations_state"),
     # A district's own pages
     path("districts/<slug:slug>/", pages.district_home, name="district_home"),
     path("districts/<slug:slug>/sign-in/", second_factors.district_sign_in, name="district_sign_in"),

@@ -197,6 +197,8 @@ VENDOR = (
         {"reason": "No newer backup.", "seen": "0123456789abcdef"},
     ),
     Row("propagation_state", READ, (*NOBODYS, SHUT, SHOWN, SHOWN)),
+    Row("operations", READ, OPS_READ),
+    Row("operations_state", READ, OPS_READ),
     Row("propagation_runs", READ, OPS_READ),
     Row("propagation_run", READ, (*NOBODYS, SHUT, SHOWN, SHOWN)),
     Row("propagation_run_state", READ, OPS_READ),

@@ -333,6 +333,8 @@ BUDGET = {
     "propagation_state": (SYSTEM, _more_hosts),
     "propagation_run": (SYSTEM, _more_hosts),
     "propagation_run_state": (SYSTEM, _more_hosts),
+    "operations": (SYSTEM, _more_mail),
+    "operations_state": (SYSTEM, _more_mail),
     "propagation_found": (SYSTEM, _more_hosts),
     "hosts": (SYSTEM, _more_hosts),
     "host": (SYSTEM, _more_hosts),

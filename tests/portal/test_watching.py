@@ -4,12 +4,9 @@ import json
 import logging
 import re
 import subprocess
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from celery import current_app
 from django.conf import LazySettings
 from django.core.management import call_command
 from django.test import Client
@@ -24,36 +21,8 @@ from portal import settings as shipped
 from portal import tracing
 from portal.celery import app
 from tests.factories import DistrictFactory, EpochFactory
-from tests.flows.stack import free_port, wait_for
-from tests.system_packages import find
 
 TOKEN = "a token for tests"
-
-
-@pytest.fixture
-def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
-    """A Redis server of the test's own, which the portal's tasks are sent to."""
-    port = free_port()
-    command = [find("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
-        monkeypatch.setattr(app.conf, "broker_url", f"redis://127.0.0.1:{port}/0")
-        monkeypatch.setattr(app.conf, "broker_write_url", f"redis://127.0.0.1:{port}/0")
-        monkeypatch.setattr(app.conf, "broker_read_url", f"redis://127.0.0.1:{port}/0")
-        # Connections are kept by who has sent before.
-        monkeypatch.setattr(app, "_pool", None)
-        monkeypatch.setattr(app.amqp, "_producer_pool", None)
-        wait_for("the broker", _answers)
-        yield server
-        server.terminate()
-
-
-def _answers() -> bool:
-    try:
-        with current_app.connection_for_read() as connection:
-            connection.ensure_connection(max_retries=1, timeout=1)
-    except OSError:
-        return False
-    return True
 
 
 # --- Can it work? ------------------------------------------------------------------------------------------------
