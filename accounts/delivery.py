@@ -4,10 +4,12 @@ import logging
 from datetime import timedelta
 from smtplib import SMTPException
 
-from django.core.mail import EmailMessage
+from django.core.mail import EmailMultiAlternatives
 from django.db.models import Q, QuerySet
+from django.template.loader import render_to_string
 from django.utils import timezone
 
+from .core.letters import blocks_of
 from .leases import lease_end, lease_take
 from .models import OutboxMessage
 
@@ -40,7 +42,9 @@ def message_send(pk: int) -> None:
     try:
         # One Message-ID per row: if a crash makes us send twice, mail programs show it once.
         headers = {"Message-ID": f"<outbox-{message.pk}-{message.created:%Y%m%d%H%M%S}@sftp-portal>"}
-        EmailMessage(message.subject, message.text, to=[message.to], headers=headers).send()
+        letter = EmailMultiAlternatives(message.subject, message.text, to=[message.to], headers=headers)
+        letter.attach_alternative(html_of(message), "text/html")
+        letter.send()
     except (SMTPException, OSError) as error:
         _failed(message, type(error).__name__)
     except Exception as error:  # a letter that cannot be put together must not keep the others waiting
@@ -52,6 +56,11 @@ def message_send(pk: int) -> None:
         message.text = ""
         message.save(update_fields=["state", "sent", "reason", "text"])
     lease_end(OutboxMessage.objects.filter(pk=pk), token)
+
+
+def html_of(message: OutboxMessage) -> str:
+    """The same words as HTML."""
+    return render_to_string("mail/base.html", {"subject": message.subject, "blocks": blocks_of(message.text)})
 
 
 def _failed(message: OutboxMessage, error: str) -> None:

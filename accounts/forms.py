@@ -1,5 +1,7 @@
 """What people may type about districts and themselves."""
 
+from collections.abc import Mapping
+
 from django import forms
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
@@ -8,6 +10,7 @@ from django.db.models import QuerySet
 from hosts.models import Host
 
 from .core import names
+from .core.mailing import How, groups_for
 from .core.roles import DISTRICT_ROLES
 from .models import District, User
 
@@ -117,6 +120,41 @@ class ResetForm(forms.Form):
         label="Reason, and how you know that it is them",
         help_text="Kept in the audit log. Call them back on a number you had before.",
     )
+
+
+HOW_TITLES = {
+    How.EACH: "Each, at once",
+    How.MORNING: "Together, at 8 in the morning by my clock",
+    How.NONE: "None: I look at the pages",
+}
+
+
+class MailsForm(forms.Form):
+    """How somebody wants the mails of each group, and their time zone."""
+
+    def __init__(self, *args: object, person: User, chosen: Mapping[str, How], **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.groups = groups_for(is_staff=bool(person.staff_role))
+        for group in self.groups:
+            self.fields[group.name] = forms.ChoiceField(
+                choices=[(how.value, HOW_TITLES[how]) for how in group.choices],
+                initial=chosen.get(group.name, How.EACH).value,
+                label=group.title,
+                help_text=group.says,
+            )
+        zones = ZONES if person.time_zone in ("", *dict(ZONES)) else [*ZONES, (person.time_zone, person.time_zone)]
+        self.fields["time_zone"] = forms.ChoiceField(
+            choices=[("", "As usual here"), *zones],
+            required=False,
+            initial=person.time_zone,
+            label="Your time zone",
+            help_text="Times on the pages, and eight in the morning, go by it.",
+        )
+
+    @property
+    def chosen(self) -> dict[str, How]:
+        """What was chosen, by group."""
+        return {group.name: How(self.cleaned_data[group.name]) for group in self.groups}
 
 
 class DistrictsImportForm(forms.Form):

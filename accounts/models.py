@@ -13,6 +13,7 @@ from django.utils.functional import cached_property
 
 from hosts.models import Host
 
+from .core.mailing import How
 from .core.roles import DISTRICT_ROLES, STAFF_ROLES, Right, Role, Tool, may
 from .leases import Leased
 
@@ -221,6 +222,17 @@ class WrongTries(models.Model):
     last = models.DateTimeField(db_index=True)
 
 
+class MailChoice(models.Model):
+    """How somebody wants the mails of one group (`core.mailing`); without a row each comes at once."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="mail_choices")
+    group = models.CharField(max_length=20)
+    how = models.CharField(max_length=10, choices=[(how.value, how.value) for how in How])
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "group"], name="one_choice_per_person_and_group")]
+
+
 class OutboxMessage(Leased):
     """One mail to one person. Every notice goes through here; without a mail server it stays here to be read."""
 
@@ -229,6 +241,7 @@ class OutboxMessage(Leased):
         SENT = "sent", "Sent"
         FAILED = "failed", "Failed"
         KEPT = "kept", "Kept here"
+        GATHERED = "gathered", "For the morning"
 
     key = models.CharField(max_length=200, unique=True, help_text="The same notice to the same person is sent once.")
     kind = models.CharField(max_length=60)

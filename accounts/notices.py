@@ -1,17 +1,16 @@
 """The one way out for mail: every notice is a row of the outbox first, written in the transaction it tells of."""
 
-import hashlib
 from collections.abc import Iterable, Mapping
 
 from django.conf import settings
 from django.template.loader import render_to_string
 
+from .core.mailing import How, group_of
 from .core.roles import Role
-from .models import District, OutboxMessage, User
+from .models import District, MailChoice, OutboxMessage, User
 from .nudge import nudge
+from .outbox import message_write
 from .tasks import send_mail
-
-LONGEST_KEY = 200
 
 
 def notice_send(
@@ -34,8 +33,25 @@ def notice_send(
         "district": district,
     }
     subject, _, text = render_to_string(f"mail/{kind}.txt", told).partition("\n")
+    wanted = _chosen(kind)
     for address in sorted(set(to)):
-        _queue(kind, address, subject, text.strip() + "\n", about, district)
+        how = wanted.get(address, How.EACH)
+        if how is not How.NONE:
+            _queue(kind, address, subject, text.strip() + "\n", about, district, is_gathered=how is How.MORNING)
+
+
+def _chosen(kind: str) -> dict[str, How]:
+    """Who has chosen something else for mails of this kind than to get each at once."""
+    group = group_of(kind)
+    if group is None:
+        return {}
+    rows = MailChoice.objects.filter(group=group.name).values_list("user__email", "how")
+    return {address: How(how) for address, how in rows if How(how) in group.choices}
+
+
+def choices_of(person: User) -> dict[str, How]:
+    """What a person has chosen, by group."""
+    return {group: How(how) for group, how in person.mail_choices.values_list("group", "how")}
 
 
 def message_queue(kind: str, address: str, subject: str, text: str, *, about: str) -> None:
@@ -43,25 +59,18 @@ def message_queue(kind: str, address: str, subject: str, text: str, *, about: st
     _queue(kind, address, subject, text, about, None)
 
 
-def _key(kind: str, about: str, address: str) -> str:
-    """What makes a notice the same one; an address that would be cut off stands there by its digest."""
-    whole = f"{kind}:{about}:{address}"
-    return whole if len(whole) <= LONGEST_KEY else f"{kind}:{about}:{hashlib.sha256(address.encode()).hexdigest()}"
-
-
-def _queue(kind: str, address: str, subject: str, text: str, about: str, district: District | None) -> None:
-    message, is_new = OutboxMessage.objects.get_or_create(
-        key=_key(kind, about, address),
-        defaults={
-            "kind": kind,
-            "to": address,
-            "district": district,
-            "subject": " ".join(subject.split())[:200],
-            "text": text,
-            "state": OutboxMessage.State.WAITING if settings.EMAIL_URL else OutboxMessage.State.KEPT,
-        },
-    )
-    if is_new and settings.EMAIL_URL:
+def _queue(
+    kind: str,
+    address: str,
+    subject: str,
+    text: str,
+    about: str,
+    district: District | None,
+    *,
+    is_gathered: bool = False,
+) -> None:
+    message = message_write(kind, address, subject, text, about, district, is_gathered=is_gathered)
+    if message is not None and message.state == OutboxMessage.State.WAITING:
         nudge(send_mail, message.pk)
 
 

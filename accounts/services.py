@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 from allauth.account.models import EmailAddress
@@ -17,8 +17,9 @@ from hosts.models import Host
 
 from . import audit, notices
 from .core import names
+from .core.mailing import How
 from .core.roles import Role
-from .models import District, Invitation, Membership, RetiredUsername, SecondFactorReset, SftpAccount, User
+from .models import District, Invitation, MailChoice, Membership, RetiredUsername, SecondFactorReset, SftpAccount, User
 from .signals import account_changed, account_changing
 
 
@@ -159,6 +160,17 @@ def sessions_end(sessions: Iterable[UserSession], *, person: User, actor: User |
         session.end()
     details = {"sessions": len(ended), "addresses": sorted({session.ip for session in ended})}
     audit.record("signed out elsewhere", actor=actor, subject=person.email, details=details)
+
+
+@transaction.atomic
+def mails_choose(person: User, chosen: Mapping[str, How], *, time_zone: str) -> None:
+    """Which mails a person wants, and by which clock they live (empty: the portal's, or their district's)."""
+    for group, how in chosen.items():
+        MailChoice.objects.update_or_create(user=person, group=group, defaults={"how": how})
+    person.time_zone = time_zone
+    person.save(update_fields=["time_zone"])
+    details = {group: str(how) for group, how in chosen.items()} | {"time zone": time_zone}
+    audit.record("mails chosen", actor=person, subject=person.email, details=details)
 
 
 # --- Second factor -----------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from celery import shared_task
 
 from hosts.lanes import Lanes
 
-from . import delivery
+from . import delivery, digests
 
 MAIL_SERVER = 0
 # A mail server that is slow holds two of a worker's threads; whoever comes meanwhile leaves his letter to them.
@@ -21,3 +21,9 @@ def send_mail(pk: int) -> None:
 def sweep_mail() -> None:
     """Sends what a lost nudge or a mail server that was away left behind."""
     _letters.work(MAIL_SERVER, delivery.messages_send)
+
+
+@shared_task(name="accounts.send_digests")
+def send_digests() -> None:
+    """Sends those their mails together for whom it is past eight."""
+    digests.digests_send()

@@ -121,6 +121,7 @@ SCHEDULES = (
         expires=settings.SWEEP_SECONDS,
     ),
     Schedule("mail: sweep", "accounts.sweep_mail", seconds=60, expires=60),
+    Schedule("mail: together in the morning", "accounts.send_digests", seconds=300, expires=300),
     Schedule("ingest: purge what is past its days", "ingest.purge", minutes="20", expires=3600),
     Schedule("ingest: forget old values of records", "ingest.forget", minutes="50", hours="8", expires=3600),
     Schedule("audit log: prove it and tell its head", "portal.tell_audit_head", minutes="30", hours="9", expires=3600),

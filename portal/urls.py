@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from accounts.views import districts, downloads, invitations, people, second_factors, sessions
+from accounts.views import districts, downloads, invitations, mails, people, second_factors, sessions
 from accounts.views import records as written
 from ingest.trials import views as trials
 from ingest.views import blackouts, board, guard, holds, records, undo, uploads
@@ -21,6 +21,7 @@ urlpatterns = [
     path("account/", include("allauth.account.urls")),
     path("account/second-factor/", include("allauth.mfa.urls")),
     path("account/sessions/", sessions.sessions, name="sessions"),
+    path("account/mails/", mails.mails, name="mails"),
     path("account/sessions/others/end/", sessions.sessions_end_others, name="sessions_end_others"),
     path("account/sessions/<int:pk>/end/", sessions.session_end, name="session_end"),
     path("invitations/<str:token>/", invitations.invitation, name="invitation"),

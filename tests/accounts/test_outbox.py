@@ -79,7 +79,9 @@ def test_a_letter_is_sent_once_and_what_it_said_is_forgotten(db: None, post: Pos
     assert len(post.letters) == 1
     assert (letter["To"], letter["Subject"]) == ("dana@district.example", "A subject")
     assert letter["Message-ID"].startswith(f"<outbox-{message.pk}-")
-    assert letter.get_payload().strip() == "A text with a link"
+    plain, html = letter.get_payload()
+    assert plain.get_payload().strip() == "A text with a link"
+    assert "<p>" in html.get_payload()
 
 
 def test_a_letter_sent_twice_after_a_crash_has_one_message_id(db: None, post: Post) -> None:

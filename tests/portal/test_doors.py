@@ -276,6 +276,7 @@ EVERYBODYS = (
     "account_email",
     "account_change_password",
     "account_reauthenticate",
+    "mails",
     "sessions",
     "mfa_index",
     "mfa_activate_totp",

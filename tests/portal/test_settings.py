@@ -267,7 +267,7 @@ def test_neither_a_slow_host_nor_a_long_epoch_holds_up_mail_and_those_who_hand_o
     app.loader.import_default_modules()
     ours = [task for task in app.tasks if not task.startswith("celery.")]
     hand_out = ("hosts.ask_conditions", "ingest.look", "ingest.sweep", "keys.sweep")
-    tell = ("accounts.send_mail", "accounts.sweep_mail", "ingest.tell_missing", "keys.remind")
+    tell = ("accounts.send_mail", "accounts.send_digests", "accounts.sweep_mail", "ingest.tell_missing", "keys.remind")
     assert sorted(task for task in ours if _queue_of(task) == "soon") == sorted((*hand_out, *tell))
     readers = [
         made({}) for name, made in up.ELSEWHERE.items() if name != "beat" and "soon" in _queues_read_by(made({}))
