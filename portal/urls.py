@@ -7,7 +7,7 @@ from accounts.views import records as written
 from ingest.trials import views as trials
 from ingest.views import blackouts, board, guard, holds, records, undo, uploads
 
-from . import health, metrics, operations_page, pages
+from . import health, metrics, operations_page, pages, retention
 
 handler400 = "portal.pages.not_understood"
 LIMITS = "staff/districts/of/<slug:slug>/limits/"
@@ -32,6 +32,7 @@ urlpatterns = [
     path("districts/<slug:slug>/", pages.district_home, name="district_home"),
     path("districts/<slug:slug>/sign-in/", second_factors.district_sign_in, name="district_sign_in"),
     path("districts/<slug:slug>/uploads/", uploads.uploads, name="uploads"),
+    path("districts/<slug:slug>/uploads/kept/", retention.district_retention, name="district_retention"),
     path("districts/<slug:slug>/uploads/rows/", uploads.uploads_rows, name="uploads_rows"),
     path("districts/<slug:slug>/uploads/check/", trials.trials, name="trials"),
     path("districts/<slug:slug>/uploads/check/<int:pk>/", trials.trial, name="trial"),
@@ -62,6 +63,7 @@ urlpatterns = [
     path("staff/ingest/blackouts/<int:pk>/end/", blackouts.blackouts_end, name="blackouts_end"),
     path("staff/districts/", districts.districts, name="districts"),
     path("staff/districts/open/", districts.district_open, name="district_open"),
+    path("staff/districts/kept/", retention.retention, name="retention"),
     path("staff/districts/import/", districts.districts_import, name="districts_import"),
     path("staff/districts/of/<slug:slug>/", districts.district_manage, name="district_manage"),
     path("staff/districts/of/<slug:slug>/rename/", districts.district_rename, name="district_rename"),

@@ -106,6 +106,7 @@ DISTRICT = (
     Row("found_dismiss", WRITE, (DONE, SHUT, NONE, SHUT, SHUT, SHUT)),
     Row("uploads", READ, ALL_READ),
     Row("uploads_rows", READ, ALL_READ),
+    Row("district_retention", READ, ALL_READ),
     Row("epoch", READ, ALL_READ),
     Row("epoch_state", READ, ALL_READ),
     Row("epoch_log", READ, ALL_READ),
@@ -257,6 +258,7 @@ VENDOR = (
         (*NOBODYS, SHUT, SHUT, DONE),
         {"name": "New", "email": "new@district.example", "role": str(Role.DISTRICT_VIEWER)},
     ),
+    Row("retention", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
     Row("people", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
     Row("second_factors", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
     Row(

@@ -339,6 +339,8 @@ BUDGET = {
     "hosts": (SYSTEM, _more_hosts),
     "host": (SYSTEM, _more_hosts),
     "districts": (SYSTEM, _more_districts),
+    "retention": (SYSTEM, _more_districts),
+    "district_retention": (ADMINISTRATOR, _more_epochs_of_one),
     "people": (SYSTEM, _more_districts),
     "district_manage": (SYSTEM, _more_people),
     "outbox": (SYSTEM, _more_mail),
