@@ -222,6 +222,26 @@ class WrongTries(models.Model):
     last = models.DateTimeField(db_index=True)
 
 
+class DistrictImport(Leased):
+    """A long list of districts to open, one after the other. The row is the queue: `done` rows are dealt with."""
+
+    text = models.TextField(help_text="The file; forgotten when all of it is done.")
+    asked_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    asked = models.DateTimeField(default=timezone.now)
+    finished = models.DateTimeField(null=True, blank=True)
+    total = models.PositiveIntegerField()
+    done = models.PositiveIntegerField(default=0)
+    problems = models.JSONField(default=list, help_text="Sentences, each about a line that was passed over.")
+
+    class Meta:
+        ordering = ["-asked", "-pk"]
+
+    @property
+    def opened(self) -> int:
+        """How many districts were opened so far."""
+        return self.done - len(self.problems)
+
+
 class MailChoice(models.Model):
     """How somebody wants the mails of one group (`core.mailing`); without a row each comes at once."""
 

@@ -43,7 +43,8 @@ def district_open(name: str, domain: str, *, time_zone: str, actor: User | None,
     """
     domain = names.domain(domain)
     _domain_must_be_free(domain)
-    taken = set(District.objects.values_list("slug", flat=True))
+    alike = District.objects.filter(slug__startswith=names.slug_stem(name))
+    taken = set(alike.values_list("slug", flat=True))
     district = District.objects.create(
         name=name.strip(), domain=domain, slug=names.slug(name, taken), time_zone=time_zone
     )

@@ -40,6 +40,8 @@ app.conf.update(
         "ingest.forget": {"queue": RUNS_QUEUE},
         # Over the years it has much to read.
         "portal.tell_audit_head": {"queue": RUNS_QUEUE},
+        # Some minutes for thousands of districts.
+        "portal.import_districts": {"queue": RUNS_QUEUE},
         # Who hands out work to the others, and mail: short, and without a word to a host elsewhere.
         "keys.sweep": {"queue": SOON_QUEUE},
         "keys.remind": {"queue": SOON_QUEUE},
@@ -124,6 +126,7 @@ SCHEDULES = (
     Schedule("mail: together in the morning", "accounts.send_digests", seconds=300, expires=300),
     Schedule("ingest: purge what is past its days", "ingest.purge", minutes="20", expires=3600),
     Schedule("ingest: forget old values of records", "ingest.forget", minutes="50", hours="8", expires=3600),
+    Schedule("districts: go on with long lists", "portal.import_districts", seconds=60, expires=60),
     Schedule("audit log: prove it and tell its head", "portal.tell_audit_head", minutes="30", hours="9", expires=3600),
 )
 PR_SET_PDEATHSIG = 1

@@ -7,7 +7,7 @@ from accounts.views import records as written
 from ingest.trials import views as trials
 from ingest.views import blackouts, board, guard, holds, records, undo, uploads
 
-from . import health, metrics, operations_page, pages, retention
+from . import health, imports_page, metrics, operations_page, pages, retention
 
 handler400 = "portal.pages.not_understood"
 LIMITS = "staff/districts/of/<slug:slug>/limits/"
@@ -64,7 +64,9 @@ urlpatterns = [
     path("staff/districts/", districts.districts, name="districts"),
     path("staff/districts/open/", districts.district_open, name="district_open"),
     path("staff/districts/kept/", retention.retention, name="retention"),
-    path("staff/districts/import/", districts.districts_import, name="districts_import"),
+    path("staff/districts/import/", imports_page.districts_import, name="districts_import"),
+    path("staff/districts/import/<int:pk>/", imports_page.import_shown, name="import_shown"),
+    path("staff/districts/import/<int:pk>/state/", imports_page.import_state, name="import_state"),
     path("staff/districts/of/<slug:slug>/", districts.district_manage, name="district_manage"),
     path("staff/districts/of/<slug:slug>/rename/", districts.district_rename, name="district_rename"),
     path("staff/districts/of/<slug:slug>/state/", districts.district_state, name="district_state"),

@@ -39,12 +39,17 @@ def slug(text: str, taken: frozenset[str] | set[str]) -> str:
 
     2 to 31 characters of a-z, 0-9 and hyphen, beginning with a letter or digit; it never changes later.
     """
-    stem = _whole_words(_NOT_IN_SLUG.sub("-", text.lower()).strip("-"), LONGEST_SLUG - 5)
-    stem = stem if len(stem) >= 2 else f"district-{stem}".strip("-")
+    stem = slug_stem(text)
     candidate, number = stem, 2
     while candidate in taken:
         candidate, number = f"{stem}-{number}", number + 1
     return candidate
+
+
+def slug_stem(text: str) -> str:
+    """What every short name made from `text` begins with."""
+    stem = _whole_words(_NOT_IN_SLUG.sub("-", text.lower()).strip("-"), LONGEST_SLUG - 5)
+    return stem if len(stem) >= 2 else f"district-{stem}".strip("-")
 
 
 def _whole_words(stem: str, longest: int) -> str:

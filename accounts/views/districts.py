@@ -1,11 +1,7 @@
 """Pages on which staff open, rename, suspend and close districts, and invite their people."""
 
-import dataclasses
-import zoneinfo
-
 from django.conf import settings
 from django.contrib import messages
-from django.db import transaction
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -15,10 +11,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from .. import exporting, services
 from ..access import tool_for
-from ..core import roster
 from ..core.roles import Right, Role, Tool
-from ..forms import DistrictForm, DistrictsImportForm, InvitationForm, RenameForm, StateForm
-from ..models import District, RetiredUsername, SftpAccount, User
+from ..forms import DistrictForm, InvitationForm, RenameForm, StateForm
+from ..models import District, RetiredUsername, User
 from ..tables import DISTRICT_COLUMNS, DistrictFilter, DistrictTable, table_page
 
 
@@ -149,48 +144,3 @@ def _manage(
     }
     has_error = any(form is not None and form.errors for form in (rename, state, invite))
     return render(request, "accounts/district_manage.html", context, status=422 if has_error else 200)
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-def districts_import(request: HttpRequest) -> HttpResponse:
-    """Opens many districts from a CSV file: first a preview of what would happen, then, said again, all or none."""
-    person = tool_for(request.user, Tool.DISTRICTS, Right.ADD)
-    form = DistrictsImportForm(request.POST or None, request.FILES or None)
-    preview = None
-    if form.is_valid():
-        preview = _roster(form.cleaned_data["text"])
-        if preview.is_fine and "confirm" in request.POST:
-            try:
-                _open_all(preview, person)
-            except services.Refused as refused:
-                preview = dataclasses.replace(preview, problems=(refused.message,))
-            else:
-                messages.success(request, f"{len(preview.rows)} districts are open; their administrators were invited.")
-                return redirect("districts")
-    context = {"form": form, "preview": preview, "columns": roster.COLUMNS}
-    if preview is not None:
-        context["confirm"] = DistrictsImportForm(initial={"text": form.cleaned_data["text"]})
-    is_bad = form.errors or (preview is not None and not preview.is_fine)
-    return render(request, "accounts/districts_import.html", context, status=422 if is_bad else 200)
-
-
-def _roster(text: str) -> roster.Roster:
-    taken = {
-        *SftpAccount.objects.values_list("username", flat=True),
-        *services.names_kept_back().values_list("username", flat=True),
-    }
-    return roster.read_roster(text, taken=taken, zones=zoneinfo.available_timezones(), default_zone=settings.TIME_ZONE)
-
-
-@transaction.atomic
-def _open_all(preview: roster.Roster, person: User) -> None:
-    for row in preview.rows:
-        district = services.district_open(row.name, row.domain, time_zone=row.time_zone, actor=person)
-        if row.administrator_email:
-            services.invitation_send(
-                district,
-                row.administrator_email,
-                row.administrator_name,
-                Role.DISTRICT_ADMINISTRATOR,
-                actor=person,
-            )

@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts import services
 from accounts.core.roles import Role
 from accounts.downloads import number_of
-from accounts.models import District, OutboxMessage, SecondFactorReset, SftpAccount, User
+from accounts.models import District, DistrictImport, OutboxMessage, SecondFactorReset, SftpAccount, User
 from accounts.notices import message_queue
 from hosts.connect import files_for, fingerprint
 from hosts.core.paths import downloads
@@ -74,6 +74,7 @@ class Scene:
     run: PropagationRun
     reset: SecondFactorReset
     mail: OutboxMessage
+    imported: DistrictImport
 
     def client(self, person: str, *, enforce_csrf_checks: bool = False) -> Client:
         """A browser in which this person is signed in."""
@@ -93,6 +94,8 @@ class Scene:
             "guard_blackout_end": {"slug": slug, "pk": self.blackout.pk},
             "second_factor_decide": {"pk": self.reset.pk},
             "outbox_message": {"pk": self.mail.pk},
+            "import_shown": {"pk": self.imported.pk},
+            "import_state": {"pk": self.imported.pk},
             "propagation_run": {"pk": self.run.pk},
             "propagation_run_state": {"pk": self.run.pk},
             "propagation_stopped": {"pk": self.stopped.pk},
@@ -160,6 +163,7 @@ def make_scene() -> Scene:
         run,
         _reset(),
         OutboxMessage.objects.get(kind="test"),
+        DistrictImport.objects.create(text="", total=3, done=2, problems=["Line 3, oak.us: It is taken."]),
     )
 
 

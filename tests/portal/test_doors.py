@@ -244,6 +244,8 @@ VENDOR = (
         (*NOBODYS, SHUT, SHUT, DONE),
         {"text": "name,domain\nOak,oak.k12.oh.us\n", "confirm": "1"},
     ),
+    Row("import_shown", READ, (*NOBODYS, SHUT, SHUT, SHOWN)),
+    Row("import_state", READ, (*NOBODYS, SHUT, SHUT, SHOWN)),
     Row("district_manage", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
     Row(
         "district_rename",
