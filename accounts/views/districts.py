@@ -13,7 +13,7 @@ from .. import exporting, services
 from ..access import tool_for
 from ..core.roles import Right, Role, Tool
 from ..forms import DistrictForm, InvitationForm, RenameForm, StateForm
-from ..models import District, RetiredUsername, User
+from ..models import District, DistrictImport, RetiredUsername, User
 from ..tables import DISTRICT_COLUMNS, DistrictFilter, DistrictTable, table_page
 
 
@@ -33,10 +33,11 @@ def districts(request: HttpRequest) -> HttpResponseBase:
         closed=Count("pk", filter=Q(state="closed")),
     )
     may_add = person.has_tool(Tool.DISTRICTS, Right.ADD)
+    imports = DistrictImport.objects.filter(finished=None).defer("text") if may_add else ()
     return render(
         request,
         "accounts/districts.html",
-        {"table": table, "filter": chosen, "counts": counts, "may_add": may_add},
+        {"table": table, "filter": chosen, "counts": counts, "may_add": may_add, "imports": imports},
     )
 
 

@@ -43,7 +43,10 @@ def test_a_long_list_is_written_down_and_opened_by_a_worker(client: Client) -> N
         f"0 of {MANY} districts are dealt with."
         in client.get(reverse("import_shown", args=[asked.pk])).content.decode()
     )
+    place = reverse("import_shown", args=[asked.pk])
+    assert place in client.get(reverse("districts")).content.decode()
     opening.imports_run()
+    assert place not in client.get(reverse("districts")).content.decode()
     assert District.objects.count() == Invitation.objects.count() == MANY
     assert AuditEntry.objects.filter(action="district opened", actor=User.objects.get().email).count() == MANY
     asked.refresh_from_db()
