@@ -61,8 +61,9 @@ class Board:
         return sum(count for _, count in self.counts)
 
 
-def board(most: int | None = SHOWN) -> Board:
-    """All that needs a person now, over all districts; the `most` oldest of them, or all."""
+def board(*, whole: bool = False) -> Board:
+    """All that needs a person now, over all districts; the oldest matters of it, or all if the `whole` is asked."""
+    most = None if whole else SHOWN
     now = timezone.now()
     # None of their sentences counts rows.
     epochs = selectors.all_epochs().prefetch_related(None)

@@ -19,5 +19,5 @@ def board(request: HttpRequest) -> HttpResponseBase:
     """Everything over all districts that goes no further unless somebody acts; empty is the best."""
     tool_for(request.user, Tool.INGEST_HISTORY)
     if exporting.is_asked(request):
-        return exporting.csv_download("needs-a-person", MATTER_COLUMNS, board_now(most=None).matters)
+        return exporting.csv_download("needs-a-person", MATTER_COLUMNS, board_now(whole=True).matters)
     return render(request, "ingest/board.html", {"board": board_now(), "loaded": selectors.loaded_lately()})
