@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db import transaction
 from django.utils import timezone
@@ -39,7 +40,7 @@ def record(
         entry.digest = digest(head.digest, link(entry))
         entry.save()
         head.number, head.digest = entry.number, entry.digest
-        head.save()
+        head.save(update_fields=["number", "digest"])
     return entry
 
 
@@ -70,13 +71,13 @@ class Verdict:
         return self.broken_at is None and self.has_kept_head
 
 
-def verify(kept: Head | None = None) -> Verdict:
-    """Reads the whole log, entry by entry; `kept` is a head that somebody noted elsewhere."""
+def verify(kept: Head | None = None, start: Head = START) -> Verdict:
+    """Reads the log behind `start`, entry by entry; `kept` is a head that somebody noted elsewhere."""
     # Before the entries: whoever adds one meanwhile moves the head on.
     noted = _head()
-    entries = AuditEntry.objects.order_by("number").iterator(chunk_size=2000)
+    entries = AuditEntry.objects.filter(number__gt=start.number).order_by("number").iterator(chunk_size=2000)
     heads = {head for head in (noted, kept) if head is not None}
-    way = walk(((link(entry), entry.digest) for entry in entries), heads)
+    way = walk(((link(entry), entry.digest) for entry in entries), heads, start)
     found = _broken_before_the_head(way, noted) if way.broken_at is None else way.broken_at
     return Verdict(way.end, found, kept is None or kept in way.met)
 
@@ -98,3 +99,24 @@ def _head() -> Head | None:
 def broken_at() -> int | None:
     """The number of the first entry that was changed, lost or put in, or None if the whole log is sound."""
     return verify().broken_at
+
+
+def prove() -> Verdict:
+    """Reads the whole log, and notes up to where it was sound, or that nothing is proved any more."""
+    verdict = verify()
+    end, at = (verdict.end, timezone.now()) if verdict.broken_at is None else (START, None)
+    AuditHead.objects.filter(pk=1).update(proved_number=end.number, proved_digest=end.digest, proved_at=at)
+    return verdict
+
+
+def broken_lately() -> tuple[int | None, datetime | None]:
+    """Like `broken_at`, of what came since the log was last read through; and when that was, None if it never was.
+
+    A page cannot read an ever longer log each time somebody looks at it.
+    """
+    row = AuditHead.objects.filter(pk=1, proved_at__isnull=False).first()
+    if row is None:
+        return broken_at(), None
+    start = Head(row.proved_number, row.proved_digest)
+    stands = AuditEntry.objects.filter(number=start.number, digest=start.digest).exists() or start == START
+    return (verify(start=start).broken_at if stands else start.number), row.proved_at

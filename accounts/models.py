@@ -13,6 +13,7 @@ from django.utils.functional import cached_property
 
 from hosts.models import Host
 
+from .core.chain import FIRST
 from .core.mailing import How
 from .core.roles import DISTRICT_ROLES, STAFF_ROLES, Right, Role, Tool, may
 from .leases import Leased
@@ -181,10 +182,16 @@ class AuditEntry(models.Model):
 
 
 class AuditHead(models.Model):
-    """The end of the audit chain: one row, locked while an entry is added so that numbers have no gaps."""
+    """The end of the audit chain: one row, locked while an entry is added so that numbers have no gaps.
+
+    Up to `proved_number` the whole log was read through at `proved_at`, and was sound; the page begins there.
+    """
 
     number = models.PositiveBigIntegerField(default=0)
     digest = models.CharField(max_length=64)
+    proved_number = models.PositiveBigIntegerField(default=0)
+    proved_digest = models.CharField(max_length=64, default=FIRST)
+    proved_at = models.DateTimeField(null=True)
 
 
 def _reset_ends() -> datetime:
@@ -278,4 +285,8 @@ class OutboxMessage(Leased):
 
     class Meta:
         ordering = ["-created", "-pk"]
-        indexes = [models.Index(fields=["state", "next_try"]), models.Index(Lower("to"), name="outbox_to")]
+        indexes = [
+            models.Index(fields=["state", "next_try"]),
+            models.Index(fields=["-created", "-id"]),
+            models.Index(Lower("to"), name="outbox_to"),
+        ]

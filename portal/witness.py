@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 def audit_head_tell() -> None:
     """Once a day: the head into the log and to the system administrators, or where the chain is broken."""
-    verdict = audit.verify()
+    verdict = audit.prove()
     if verdict.broken_at is None:
         logger.info("The audit log is whole. Head: %s", verdict.end)
     else:

@@ -72,10 +72,10 @@ class Walk:
     met: frozenset[Head]
 
 
-def walk(links: Iterable[tuple[Link, str]], heads: Iterable[Head] = ()) -> Walk:
-    """Goes along the entries, each with the digest stored beside it, in order, and keeps none of them."""
+def walk(links: Iterable[tuple[Link, str]], heads: Iterable[Head] = (), start: Head = START) -> Walk:
+    """Goes along the entries behind `start`, each with the digest stored beside it, in order, and keeps none of them."""
     wanted = frozenset(heads)
-    end, met = START, wanted & {START}
+    end, met = start, wanted & {start}
     for link, stored in links:
         if link.number != end.number + 1 or digest(end.digest, link) != stored:
             return Walk(end, end.number + 1, met)

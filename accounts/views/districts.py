@@ -2,7 +2,8 @@
 
 from django.conf import settings
 from django.contrib import messages
-from django.db.models import Count, Q
+from django.db.models import Count, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
@@ -13,7 +14,7 @@ from .. import exporting, services
 from ..access import tool_for
 from ..core.roles import Right, Role, Tool
 from ..forms import DistrictForm, InvitationForm, RenameForm, StateForm
-from ..models import District, DistrictImport, RetiredUsername, User
+from ..models import District, DistrictImport, Membership, RetiredUsername, User
 from ..tables import DISTRICT_COLUMNS, DistrictFilter, DistrictTable, table_page
 
 

@@ -8,9 +8,9 @@ from django.views.decorators.http import require_safe
 
 from .. import exporting
 from ..access import tool_for
-from ..audit import broken_at
+from ..audit import broken_lately
 from ..core.roles import Tool
-from ..models import AuditEntry, OutboxMessage
+from ..models import AuditEntry, AuditHead, OutboxMessage
 from ..tables import AUDIT_COLUMNS, AuditFilter, AuditTable, OutboxFilter, OutboxTable, table_page
 
 
@@ -41,10 +41,12 @@ def audit_log(request: HttpRequest) -> HttpResponseBase:
     if exporting.is_asked(request):
         return exporting.table_download(request, "audit-log", AUDIT_COLUMNS, table)
     table_page(table, request)
+    broken_at, proved_at = broken_lately()
     context = {
         "table": table,
         "filter": chosen,
-        "broken_at": broken_at(),
-        "total": AuditEntry.objects.count(),
+        "broken_at": broken_at,
+        "proved_at": proved_at,
+        "total": AuditHead.objects.values_list("number", flat=True).first() or 0,
     }
     return render(request, "accounts/audit_log.html", context)

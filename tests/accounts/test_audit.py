@@ -8,6 +8,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from accounts import audit
 from accounts.core.chain import START, Head, read_head
@@ -110,6 +111,45 @@ def test_an_entry_outlives_what_it_speaks_of(db: None) -> None:
     assert audit.broken_at() is None
 
 
+def test_a_page_reads_what_came_since_the_log_was_read_through(log: list[AuditEntry]) -> None:
+    assert audit.broken_lately() == (None, None)
+    audit.prove()
+    audit.record("since")
+    broken_at, proved_at = audit.broken_lately()
+    assert broken_at is None
+    assert proved_at is not None
+    with CaptureQueriesContext(connection) as queries:
+        audit.broken_lately()
+    read = next(one["sql"] for one in queries if "ORDER BY" in one["sql"] and "accounts_auditentry" in one["sql"])
+    assert "> 5" in read
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE accounts_auditentry SET action = 'forged' WHERE number = 6",
+        "UPDATE accounts_auditentry SET digest = 'x' WHERE number = 5",
+        "DELETE FROM accounts_auditentry WHERE number IN (5, 6)",
+        "UPDATE accounts_audithead SET number = 5",
+        "DELETE FROM accounts_audithead",
+    ],
+)
+def test_what_was_changed_since_is_found_there_too(log: list[AuditEntry], statement: str) -> None:
+    audit.prove()
+    audit.record("since")
+    _behind_our_back(statement)
+    assert audit.broken_lately()[0] is not None
+
+
+def test_a_log_that_is_found_broken_is_shown_so_until_it_is_mended(log: list[AuditEntry]) -> None:
+    """What was changed before the last proof is found by the next day's; from then on the page reads it all."""
+    audit.prove()
+    _behind_our_back("UPDATE accounts_auditentry SET action = 'forged' WHERE number = 2")
+    assert audit.broken_lately()[0] is None
+    assert audit.prove().broken_at == 2
+    assert audit.broken_lately() == (2, None)
+
+
 def test_an_entry_put_in_after_the_head_is_found(log: list[AuditEntry]) -> None:
     made = AuditEntry(number=6, at=log[-1].at, action="put in", actor="x")
     made.digest = audit.digest(log[-1].digest, audit.link(made))
@@ -120,9 +160,9 @@ def test_an_entry_put_in_after_the_head_is_found(log: list[AuditEntry]) -> None:
 def test_an_entry_added_while_the_log_is_read_breaks_nothing(
     log: list[AuditEntry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def with_one_more(links: Iterator[object], heads: object) -> object:
+    def with_one_more(links: Iterator[object], *told: object) -> object:
         audit.record("meanwhile")
-        return walk(links, heads)
+        return walk(links, *told)
 
     walk = audit.walk
     monkeypatch.setattr(audit, "walk", with_one_more)
