@@ -12,6 +12,7 @@ from accounts.access import tool_for
 from accounts.core import roster
 from accounts.core.roles import Right, Tool
 from accounts.forms import DistrictsImportForm
+from accounts.fresh import fresh_sign_in, typed_before
 from accounts.models import DistrictImport, User
 
 from .imports import MOST_AT_ONCE, import_want, open_all, roster_of
@@ -24,12 +25,13 @@ MOST_SHOWN = 50
 def districts_import(request: HttpRequest) -> HttpResponse:
     """A preview of what would happen; said again, a short list is opened at once, a long one behind the pages."""
     person = tool_for(request.user, Tool.DISTRICTS, Right.ADD)
-    form = DistrictsImportForm(request.POST or None, request.FILES or None)
+    form = DistrictsImportForm(request.POST or typed_before(request), request.FILES or None)
     preview = None
     if form.is_valid():
         text = form.cleaned_data["text"]
         preview = roster_of(text)
         if preview.is_fine and "confirm" in request.POST:
+            fresh_sign_in(request)
             try:
                 return _opened(request, text, preview, person)
             except services.Refused as refused:

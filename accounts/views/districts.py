@@ -2,11 +2,11 @@
 
 from django.conf import settings
 from django.contrib import messages
-from django.db.models import Count, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -14,7 +14,8 @@ from .. import exporting, services
 from ..access import tool_for
 from ..core.roles import Right, Role, Tool
 from ..forms import DistrictForm, InvitationForm, RenameForm, StateForm
-from ..models import District, DistrictImport, Membership, RetiredUsername, User
+from ..fresh import fresh_sign_in, typed_before
+from ..models import District, DistrictImport, RetiredUsername, User
 from ..tables import DISTRICT_COLUMNS, DistrictFilter, DistrictTable, table_page
 
 
@@ -67,7 +68,14 @@ def district_open(request: HttpRequest) -> HttpResponse:
 def district_manage(request: HttpRequest, slug: str) -> HttpResponse:
     """One district as the vendor sees it: its name, state, people and invitations."""
     person = tool_for(request.user, Tool.DISTRICTS)
-    return _manage(request, person, get_object_or_404(District, slug=slug))
+    district = get_object_or_404(District, slug=slug)
+    if typed := typed_before(request, reverse("district_invite", args=[slug])):
+        return _manage(request, person, district, invite=InvitationForm(typed))
+    if typed := typed_before(request, reverse("district_state", args=[slug])):
+        return _manage(request, person, district, state=StateForm(typed))
+    if typed := typed_before(request, reverse("district_rename", args=[slug])):
+        return _manage(request, person, district, rename=RenameForm(typed, district=district))
+    return _manage(request, person, district)
 
 
 @require_POST
@@ -77,6 +85,7 @@ def district_rename(request: HttpRequest, slug: str) -> HttpResponse:
     district = get_object_or_404(District, slug=slug)
     form = RenameForm(request.POST, district=district)
     if form.is_valid():
+        fresh_sign_in(request, _page_of(district))
         try:
             told = {key: form.cleaned_data[key] for key in ("name", "domain")}
             services.district_rename(district, **told, actor=person)
@@ -96,6 +105,7 @@ def district_state(request: HttpRequest, slug: str) -> HttpResponse:
     district = get_object_or_404(District, slug=slug)
     form = StateForm(request.POST)
     if form.is_valid():
+        fresh_sign_in(request, _page_of(district))
         state = District.State(form.cleaned_data["state"])
         services.district_state_set(district, state, reason=form.cleaned_data["reason"], actor=person)
         messages.success(request, f"{district.name} is {state.label.lower()} now.")
@@ -110,6 +120,7 @@ def district_invite(request: HttpRequest, slug: str) -> HttpResponse:
     district = get_object_or_404(District.objects.exclude(state=District.State.CLOSED), slug=slug)
     form = InvitationForm(request.POST)
     if form.is_valid():
+        fresh_sign_in(request, _page_of(district))
         role = Role(form.cleaned_data["role"])
         try:
             invitation = services.invitation_send(
@@ -121,6 +132,10 @@ def district_invite(request: HttpRequest, slug: str) -> HttpResponse:
             messages.success(request, f"An invitation to {invitation.email} is on its way.")
             return redirect("district_manage", slug=slug)
     return _manage(request, person, district, invite=form)
+
+
+def _page_of(district: District) -> str:
+    return reverse("district_manage", args=[district.slug])
 
 
 def _manage(

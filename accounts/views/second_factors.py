@@ -5,13 +5,14 @@ from django.contrib import messages
 from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from .. import services
 from ..access import district_for, role_in, tool_for
 from ..core.roles import Right, Tool, may
 from ..forms import ResetForm
-from ..fresh import fresh_sign_in
+from ..fresh import fresh_sign_in, typed_before
 from ..models import SecondFactorReset, User
 from ..second_factor import resets_decided, resets_waiting
 
@@ -41,9 +42,10 @@ def district_sign_in(request: HttpRequest, slug: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def second_factors(request: HttpRequest) -> HttpResponse:
     """Second factors that were lost: asked for by one of staff, decided by another."""
-    person = tool_for(request.user, Tool.SECOND_FACTORS, Right.ADD if request.method == "POST" else Right.READ)
-    form = ResetForm(request.POST or None)
-    if form.is_valid():
+    is_sent = request.method == "POST"
+    person = tool_for(request.user, Tool.SECOND_FACTORS, Right.ADD if is_sent else Right.READ)
+    form = ResetForm(request.POST if is_sent else typed_before(request))
+    if is_sent and form.is_valid():
         fresh_sign_in(request)
         try:
             services.second_factor_reset_ask(**form.cleaned_data, actor=person)
@@ -66,7 +68,7 @@ def second_factor_decide(request: HttpRequest, pk: int) -> HttpResponse:
     """Takes a lost second factor off, or declines."""
     person = tool_for(request.user, Tool.SECOND_FACTORS, Right.WRITE)
     reset = get_object_or_404(SecondFactorReset, pk=pk)
-    fresh_sign_in(request)
+    fresh_sign_in(request, reverse("second_factors"))
     is_allowed = request.POST.get("decision") == "allow"
     try:
         services.second_factor_reset_decide(reset, allow=is_allowed, actor=person)

@@ -3,10 +3,12 @@
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from accounts.access import district_for, tool_for
 from accounts.core.roles import Right, Tool
+from accounts.fresh import fresh_sign_in
 from accounts.models import User
 
 from .. import holds
@@ -26,6 +28,7 @@ def epoch_decide(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     form = DecisionForm(request.POST)
     if not form.is_valid():
         return epoch_page(request, found, 422, decision_form=form)
+    fresh_sign_in(request, reverse("epoch", args=[slug, pk]))
     try:
         told = _decide(found, form, person)
     except Refused as refused:
@@ -59,6 +62,7 @@ def epoch_judge(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     found = epoch_for(request.user, slug, pk, Right.WRITE)
     person = tool_for(request.user, Tool.INGEST_HISTORY, Right.WRITE)
     seen = Seen(request.POST.get("content", ""), request.POST.get("state", ""))
+    fresh_sign_in(request, reverse("epoch", args=[slug, pk]))
     try:
         holds.hold_judge(found, seen=seen, actor=person)
     except Refused as refused:
@@ -93,6 +97,7 @@ def district_release(request: HttpRequest, slug: str) -> HttpResponse:
     if not form.is_valid():
         messages.error(request, f"Not released. {form.errors['reason'][0]}")
         return redirect("uploads", slug=slug)
+    fresh_sign_in(request, reverse("uploads", args=[slug]))
     try:
         holds.district_release(district, reason=form.cleaned_data["reason"], actor=person)
     except Refused as refused:

@@ -7,6 +7,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.access import tool_for
 from accounts.core.roles import Right, Tool
+from accounts.fresh import fresh_sign_in, typed_before
 
 from .. import guarding, undos
 from ..access import epoch_for
@@ -22,10 +23,12 @@ def epoch_undo(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     found = epoch_for(request.user, slug, pk, Right.WRITE)
     person = tool_for(request.user, Tool.INGEST_HISTORY, Right.WRITE)
     if request.method != "POST":
-        return _page(request, found)
+        typed = typed_before(request)
+        return _page(request, found, UndoForm(typed, is_over=True) if typed else None)
     form = UndoForm(request.POST, is_over=True)
     if not form.is_valid():
         return _page(request, found, form)
+    fresh_sign_in(request)
     told = {"version": form.cleaned_data["version"], "is_over_seen": form.cleaned_data["over"]}
     try:
         undos.epoch_undo(found, **told, reason=form.cleaned_data["reason"], actor=person)
@@ -48,4 +51,4 @@ def _page(request: HttpRequest, epoch: Epoch, form: UndoForm | None = None) -> H
         context["holds"] = judged.holds
         initial = {"version": undos.version_of(epoch)}
         context["form"] = form or UndoForm(initial=initial, is_over=bool(judged.holds))
-    return render(request, "ingest/epoch_undo.html", context, status=422 if form else 200)
+    return render(request, "ingest/epoch_undo.html", context, status=422 if form and form.errors else 200)

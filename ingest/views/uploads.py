@@ -12,13 +12,14 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts import exporting
 from accounts.access import district_for, tool_for
 from accounts.core.roles import Right, Tool
+from accounts.fresh import typed_before
 from accounts.models import District, User
 from accounts.tables import table_page
 
 from .. import endings, selectors, services, undos, wording
 from ..access import epoch_for
 from ..catalogue import format_title
-from ..forms import EndForm, FormatForm, NoteForm, ReleaseForm
+from ..forms import DecisionForm, EndForm, FormatForm, NoteForm, ReleaseForm
 from ..models import Epoch
 from ..outcome import is_loaded
 from ..tables import EPOCH_COLUMNS, EpochFilter, EpochTable
@@ -44,7 +45,8 @@ WORST_FIRST = Case(When(severity="error", then=0), When(severity="warning", then
 def uploads(request: HttpRequest, slug: str) -> HttpResponse:
     """A district's nights, newest first."""
     district = district_for(request.user, slug, Tool.UPLOADS)
-    return render(request, "ingest/uploads.html", _uploads(request, district))
+    release = ReleaseForm(typed_before(request, reverse("district_release", args=[slug])))
+    return render(request, "ingest/uploads.html", {**_uploads(request, district), "release_form": release})
 
 
 @require_safe
@@ -78,6 +80,9 @@ def may_act(request: HttpRequest) -> bool:
 def epoch(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """One epoch: its stages as they happen, counts, findings, the log; for staff, what they can do."""
     found = epoch_for(request.user, slug, pk)
+    typed = typed_before(request, reverse("epoch_decide", args=[slug, pk])) if may_act(request) else None
+    if typed:
+        return epoch_page(request, found, decision_form=DecisionForm(typed))
     return epoch_page(request, found)
 
 

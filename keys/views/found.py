@@ -47,7 +47,7 @@ def propagation_found(request: HttpRequest) -> HttpResponseBase:
 def found_adopt(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """“It is ours: add it”, by every rule for a pasted key."""
     district, found = found_for(request.user, slug, pk, Right.WRITE)
-    fresh_sign_in(request)
+    fresh_sign_in(request, reverse("technical_settings", args=[slug]))
     try:
         difference, paste = services.found_key_adopt(found, by=by_person(request))
     except services.PasteRefused as refused:
@@ -68,7 +68,7 @@ def found_adopt(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def found_dismiss(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """“We do not know it”: it stays off the host."""
     district, found = found_for(request.user, slug, pk, Right.WRITE)
-    fresh_sign_in(request)
+    fresh_sign_in(request, reverse("technical_settings", args=[slug]))
     try:
         services.found_line_dismiss(found, by=by_person(request))
     except services.NotKept:

@@ -6,6 +6,7 @@ from django.contrib import messages
 from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import tool_for
@@ -140,7 +141,7 @@ def host_confirm(request: HttpRequest, pk: int) -> HttpResponse:
     shown = _openssh(pk)
     form = HostKeyForm(request.POST)
     if form.is_valid():
-        fresh_sign_in(request)
+        fresh_sign_in(request, reverse("host", args=[pk]))
         try:
             services.host_confirm(shown, form.cleaned_data["offered"], by=by_person(request))
         except HostError as error:
@@ -156,7 +157,7 @@ def host_restart(request: HttpRequest, pk: int) -> HttpResponse:
     """Lets a stopped host be tried again with the key that was confirmed before."""
     tool_for(request.user, Tool.PROPAGATION, Right.WRITE)
     shown = _openssh(pk)
-    fresh_sign_in(request)
+    fresh_sign_in(request, reverse("host", args=[pk]))
     try:
         services.host_restart(shown, by=by_person(request))
     except services.NotStopped:
@@ -173,7 +174,7 @@ def host_take_new(request: HttpRequest, pk: int) -> HttpResponse:
     """“Send new districts here”: to this host instead of another."""
     tool_for(request.user, Tool.PROPAGATION, Right.WRITE)
     shown = _host(pk)
-    fresh_sign_in(request)
+    fresh_sign_in(request, reverse("host", args=[pk]))
     services.host_take_new(shown, by=by_person(request))
     messages.success(request, f"New districts go to {shown.name} from now on.")
     return redirect("host", pk=pk)

@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -154,7 +155,7 @@ def _seconds(made: KeySet) -> float:
 def propagation_now(request: HttpRequest) -> HttpResponse:
     """“Propagate now”: all accounts, at once."""
     person = tool_for(request.user, Tool.PROPAGATION, Right.WRITE)
-    fresh_sign_in(request)
+    fresh_sign_in(request, reverse("propagation"))
     services.run_want(PropagationRun.Cause.NOW, actor=person)
     messages.success(request, "Asked for. All accounts are being brought to their hosts now.")
     return redirect("propagation")
@@ -168,7 +169,7 @@ def propagation_schedule(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         context = {**_propagation_state(), **_time_to_live(), "form": form, "may_write": True}
         return render(request, "keys/propagation.html", context, status=422)
-    fresh_sign_in(request)
+    fresh_sign_in(request, reverse("propagation"))
     services.hourly_set(form.cleaned_data["minutes"], actor=person)
     messages.success(request, f"Saved. The next run over all accounts starts at {_clock(selectors.next_hourly_run())}.")
     return redirect("propagation")

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.access import tool_for
 from accounts.core.roles import Right, Tool
+from accounts.fresh import fresh_sign_in
 from accounts.models import User
 
 from .. import selectors, services
@@ -49,6 +51,7 @@ def staff_keys_decide(request: HttpRequest, pk: int) -> HttpResponse:
     form = _decision_form(asked, request)
     if not form.is_valid():
         return _page(request, person, form, asked)
+    fresh_sign_in(request, reverse("staff_keys"))
     is_allowed = form.cleaned_data["decision"] == "allow"
     said = {"reason": form.given_reason, "seen": form.cleaned_data["seen"], "confirmed": form.cleaned_data["confirmed"]}
     try:

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.access import tool_for
 from accounts.core.roles import Right, Tool
-from accounts.fresh import fresh_sign_in
+from accounts.fresh import fresh_sign_in, typed_before
 from accounts.models import SftpAccount
 from hosts.core.errors import HostError
 
@@ -37,12 +37,13 @@ class Unasked:
 @require_http_methods(["GET", "HEAD", "POST"])
 def propagation_stopped(request: HttpRequest, pk: int) -> HttpResponse:
     """What the run would have done, what may have happened, and “Let these keys go”."""
-    right = Right.WRITE if request.method == "POST" else Right.READ
+    is_sent = request.method == "POST"
+    right = Right.WRITE if is_sent else Right.READ
     person = tool_for(request.user, Tool.PROPAGATION, right)
     stopped = HostRun.objects.filter(state=HostRun.State.STOPPED).select_related("host", "run", "allowed_by")
     part = get_object_or_404(stopped, pk=pk)
-    form = AllowForm(request.POST if request.method == "POST" else None)
-    if form.is_valid():
+    form = AllowForm(request.POST if is_sent else typed_before(request))
+    if is_sent and form.is_valid():
         fresh_sign_in(request)
         return _allowed(request, part, form.given_reason)
     context = {

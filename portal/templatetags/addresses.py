@@ -1,12 +1,13 @@
 """Addresses that came in with a request."""
 
 from django import template
-from django.utils.http import url_has_allowed_host_and_scheme
+
+from accounts import fresh
 
 register = template.Library()
 
 
-@register.filter
-def is_own_address(address: str | None) -> bool:
-    """Whether this leads to a page of the portal, so that it may stand in a link."""
-    return url_has_allowed_host_and_scheme(address, allowed_hosts=None)
+@register.simple_tag(takes_context=True)
+def way_back(context: template.RequestContext) -> str:
+    """Where whoever is asked for the password, and does not give it, goes back to; or ""."""
+    return fresh.way_back(context["request"], context.get("redirect_field_value") or "")

@@ -18,6 +18,7 @@ from hosts.models import Host
 from keys.models import KeyFile
 from tests.factories import DistrictFactory, HostFactory, StaffFactory
 from tests.rows import everything
+from tests.signing_in import fresh
 
 
 def _open(name: str = "Oak", domain: str = "oak.k12.oh.us") -> District:
@@ -118,12 +119,34 @@ class TestOne:
     def test_a_change_of_domain_must_be_confirmed_on_the_page(self) -> None:
         district, client = _open(), Client()
         client.force_login(StaffFactory(staff_role="system administrator"))
-        place = reverse("district_rename", args=[district.slug])
+        client, place = fresh(client), reverse("district_rename", args=[district.slug])
         answer = client.post(place, {"name": "Oak", "domain": "elm.k12.oh.us"})
         assert answer.status_code == 422
         assert District.objects.get().domain == "oak.k12.oh.us"
         assert client.post(place, {"name": "Oak", "domain": "elm.k12.oh.us", "understood": "on"}).status_code == 302
         assert District.objects.get().domain == "elm.k12.oh.us"
+
+    @pytest.mark.parametrize(
+        ("name", "form", "told"),
+        [
+            ("district_invite", "invite", {"name": "Ann", "email": "ann@oak.example", "role": "district viewer"}),
+            ("district_state", "state_form", {"state": "suspended", "reason": "They asked."}),
+            ("district_rename", "rename", {"name": "Elm", "domain": "oak.k12.oh.us"}),
+        ],
+    )
+    def test_what_waits_for_the_password_is_shown_again_to_who_goes_back(
+        self, name: str, form: str, told: dict[str, str]
+    ) -> None:
+        district, client = _open(), Client()
+        client.force_login(StaffFactory(staff_role="system administrator"))
+        client = fresh(client, seconds_ago=301)
+        before = everything()
+        asked = client.post(reverse(name, args=[district.slug]), told)
+        page = f"{reverse('district_manage', args=[district.slug])}?typed"
+        assert f'href="{page}"' in client.get(asked.url).content.decode()
+        shown = client.get(page).context[form]
+        assert {field: shown[field].value() for field in told} == told
+        assert everything() == before
 
     def test_whoever_opens_a_district_chooses_its_host_if_there_is_a_choice(self) -> None:
         usual, other = HostFactory(), HostFactory(name="upload-2")
@@ -209,7 +232,7 @@ def system(db: None) -> Client:
     HostFactory()
     client = Client()
     client.force_login(StaffFactory(staff_role="system administrator"))
-    return client
+    return fresh(client)
 
 
 def _import(client: Client, text: str, **more: str) -> int:

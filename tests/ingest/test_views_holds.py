@@ -1,9 +1,12 @@
 """The pages about held nights: who sees what, who may decide, and that what was typed is kept when it is refused."""
 
 import json
+import re
 from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -11,6 +14,8 @@ from django.utils import timezone
 from accounts.models import AuditEntry, District, User
 from ingest.allowances import now_in
 from ingest.models import BlackoutDays, Epoch, ExpectedArrival, GuardState, HoldNote, LimitRaise, Record, StandingLimit
+from tests.factories import PASSWORD
+from tests.signing_in import fresh
 
 from . import epochs
 from .test_guarding import FEW, FOURTH, FULL, THIRD, active, state
@@ -21,7 +26,7 @@ from .uploading import NEXT_NIGHT, NIGHT, home, night, process
 def client_of(email: str) -> Client:
     client = Client()
     client.force_login(User.objects.get(email=email))
-    return client
+    return fresh(client)
 
 
 @pytest.fixture
@@ -217,6 +222,73 @@ def test_a_large_undo_has_to_be_seen(support: Client, district: District) -> Non
     assert active() == 40
     assert support.post(place, {**data, "over": "on"}).status_code == 302
     assert active() == 0
+
+
+# --- A sign-in that is not fresh -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def late(support: Client) -> Client:
+    """A browser of staff that was left open for longer than a sign-in is fresh."""
+    return fresh(support, seconds_ago=301)
+
+
+def given_later(client: Client, asked: HttpResponse) -> HttpResponse:
+    """The answer to the password, which was asked for in `asked`."""
+    following = parse_qs(urlsplit(asked.url).query)["next"][0]
+    return client.post(asked.url, {"password": PASSWORD, "next": following})
+
+
+def not_given(client: Client, asked: HttpResponse) -> HttpResponse:
+    """The page to which the page that asks for the password leads back."""
+    found = re.search(r'href="([^"]+)">Go back without saving', client.get(asked.url).content.decode())
+    assert found
+    answer = client.get(found[1])
+    assert answer.status_code == 200
+    assert "What you typed is still here" in answer.content.decode()
+    return answer
+
+
+def test_a_decision_waits_for_the_password_and_then_goes_on_by_itself(late: Client, held: Epoch) -> None:
+    shown = late.get(reverse("epoch", args=[held.district.slug, held.pk])).context["decision_form"]
+    data = {name: shown[name].value() for name in ("content", "state")}
+    data |= {"act": "approve", "reason": "They closed a school."}
+    place = reverse("epoch_decide", args=[held.district.slug, held.pk])
+    asked = late.post(place, data)
+    assert state(NEXT_NIGHT) == "held"
+    back = not_given(late, asked)
+    form = back.context["decision_form"]
+    assert (form["act"].value(), form["reason"].value()) == ("approve", "They closed a school.")
+    assert state(NEXT_NIGHT) == "held"
+    done = given_later(late, late.post(place, data))
+    assert (done.status_code, done.url) == (302, reverse("epoch", args=[held.district.slug, held.pk]))
+    process(held.district)
+    assert (state(NEXT_NIGHT), active()) == ("loaded", 20)
+
+
+def test_what_the_decider_typed_is_not_shown_to_the_district(late: Client, dana: Client, held: Epoch) -> None:
+    late.post(reverse("epoch_decide", args=[held.district.slug, held.pk]), {"act": "approve", "reason": "Secretly."})
+    shown = dana.get(f"{reverse('epoch', args=[held.district.slug, held.pk])}?typed")
+    assert "Secretly." not in shown.content.decode()
+
+
+def test_taking_back_and_releasing_wait_for_the_password_too(late: Client, district: District) -> None:
+    night(district, NIGHT, FULL)
+    last = night(district, NEXT_NIGHT, SECOND)
+    place = reverse("epoch_undo", args=[district.slug, last.pk])
+    data = {"version": late.get(place).context["form"]["version"].value(), "reason": "A test."}
+    back = not_given(late, late.post(place, data))
+    assert back.context["form"]["reason"].value() == "A test."
+    assert (state(NEXT_NIGHT), active()) == ("loaded", 43)
+    given_later(late, late.post(place, data))
+    assert (state(NEXT_NIGHT), active()) == ("undone", 40)
+    fresh(late, seconds_ago=301)
+    release = reverse("district_release", args=[district.slug])
+    back = not_given(late, late.post(release, {"reason": "Sorted out."}))
+    assert back.context["release_form"]["reason"].value() == "Sorted out."
+    assert GuardState.objects.get().stopped
+    given_later(late, late.post(release, {"reason": "Sorted out."}))
+    assert not GuardState.objects.get().stopped
 
 
 # --- Limits, blackouts, expected arrivals, records ---------------------------------------------------------------

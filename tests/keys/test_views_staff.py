@@ -15,6 +15,7 @@ from keys.services import KeyElsewhere, key_lost, keys_save
 from keys.sets import By
 from tests.factories import MembershipFactory, StaffFactory
 from tests.rows import everything
+from tests.signing_in import fresh
 
 from .samples import text
 
@@ -23,7 +24,7 @@ from .samples import text
 def support(db: None) -> Client:
     client = Client()
     client.force_login(StaffFactory())
-    return client
+    return fresh(client)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from ingest.catalogue import formats
 from tests.factories import PASSWORD
 from tests.keys.samples import text
 from tests.rows import everything
+from tests.signing_in import fresh
 
 from .addresses import NAMES, address
 from .scene import ADMINISTRATOR, OFFERED_KEY, OPS, PEOPLE, STATES, STRANGER, SUPPORT, SYSTEM, VIEWER, Scene
@@ -311,6 +312,28 @@ OPEN = {
     "account_reset_password_from_key_done": 200,
 }
 SIGN_IN_ONLY = ("account_set_password", "mfa_authenticate", "account_confirm_login_code")
+# What may be done in a browser that was left open; all else wants a fresh sign-in.
+NOT_FRESH = {
+    "technical_settings_check",
+    "epoch_process",
+    "epoch_format",
+    "epoch_end",
+    "epoch_answer",
+    "trials",
+    "trial_forget",
+    "file_settings",
+    "blackouts_add",
+    "blackouts_end",
+    "guard_limit",
+    "guard_raise",
+    "guard_raise_end",
+    "guard_blackout",
+    "guard_blackout_end",
+    "guard_arrival",
+    "record_find",
+    "host_connect",
+    "district_open",
+}
 TOKEN = re.compile(rb'value="[A-Za-z0-9]{64}"')
 ROWS = (*DISTRICT, *VENDOR)
 WRITES = [row for row in ROWS if row.method == WRITE]
@@ -392,6 +415,17 @@ def test_a_write_cannot_be_asked_for_by_a_link(scene: Scene, row: Row) -> None:
     has_page = any(other.name == row.name and other.method == READ for other in ROWS)
     assert answer.status_code == (SHOWN if has_page else NOT_SO)
     assert everything() == before
+
+
+@pytest.mark.parametrize("row", WRITES, ids=lambda row: row.title)
+def test_what_opens_an_account_or_decides_about_a_night_wants_a_fresh_sign_in(scene: Scene, row: Row) -> None:
+    who = next(person for person, answer in zip(PEOPLE, row.answers, strict=True) if answer in (DONE, SHOWN))
+    client = fresh(scene.client(who), seconds_ago=301)
+    before = everything()
+    answer = client.post(address(row.name, scene.kwargs(row.name)), row.data)
+    asks = answer.headers.get("Location", "").startswith(reverse("account_reauthenticate"))
+    assert asks == (row.name not in NOT_FRESH)
+    assert not asks or everything() == before
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.method == READ], ids=lambda row: row.title)
