@@ -1,5 +1,7 @@
 """The forms in which a code of the second factor is typed."""
 
+from datetime import timedelta
+
 from allauth.core import context
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.base.forms import AuthenticateForm, ReauthenticateForm
@@ -7,9 +9,11 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.forms import ActivateTOTPForm
 from django import forms
 from django.conf import settings
-from django.core.cache import cache
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
 from .lockout import tries_forget, try_count
+from .models import UsedCode, User
 
 # A code is good in its own half minute, the one before and the one after.
 GOOD_SECONDS = 30 * (2 * settings.MFA_TOTP_TOLERANCE + 1)
@@ -32,11 +36,19 @@ class _Code(forms.Form):
         try_count(context.request, account)
         code = str(super().clean_code())  # type: ignore[misc]
         if self.authenticator.type == Authenticator.Type.TOTP:  # type: ignore[attr-defined]
-            place = f"code-used-{self.authenticator.pk}-{''.join(code.split())}"  # type: ignore[attr-defined]
-            if not cache.add(place, True, GOOD_SECONDS):
-                raise get_adapter().validation_error("incorrect_code")
+            _use(self.user, code)  # type: ignore[attr-defined]
         tries_forget(context.request, account)
         return code
+
+
+def _use(person: User, code: str) -> None:
+    """Notes that this code was taken. Raises ValidationError if it was before, by whichever process."""
+    now = timezone.now()
+    UsedCode.objects.filter(at__lt=now - timedelta(seconds=GOOD_SECONDS)).delete()
+    told = f"{person.pk}\n{''.join(code.split())}"
+    digest = salted_hmac("accounts.codes", told, algorithm="sha256").hexdigest()
+    if not UsedCode.objects.get_or_create(digest=digest)[1]:
+        raise get_adapter().validation_error("incorrect_code")
 
 
 class SignInCode(_Code, AuthenticateForm):
@@ -55,3 +67,9 @@ class FirstCode(ActivateTOTPForm):
         self.fields["code"] = forms.CharField(
             label="Code", max_length=20, help_text="The six digits that the app shows now.", widget=forms.TextInput(BOX)
         )
+
+    def clean_code(self) -> str:
+        """The code, if it is good; nobody signs in with the same one later. Raises ValidationError."""
+        code = str(super().clean_code())
+        _use(self.user, code)
+        return code

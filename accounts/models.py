@@ -260,6 +260,13 @@ class MailChoice(models.Model):
         constraints = [models.UniqueConstraint(fields=["user", "group"], name="one_choice_per_person_and_group")]
 
 
+class UsedCode(models.Model):
+    """A code of the second factor that was taken; a digest of it and whose it is. Here, so that all processes know."""
+
+    digest = models.CharField(max_length=64, unique=True)
+    at = models.DateTimeField(default=timezone.now, db_index=True)
+
+
 class OutboxMessage(Leased):
     """One mail to one person. Every notice goes through here; without a mail server it stays here to be read."""
 

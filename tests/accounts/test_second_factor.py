@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from accounts.core.roles import Role
 from accounts.core.slowing import FREE_TRIES
-from accounts.models import AuditEntry, OutboxMessage, SecondFactorReset, User
+from accounts.models import AuditEntry, OutboxMessage, SecondFactorReset, UsedCode, User
 from tests.factories import PASSWORD, MembershipFactory, PersonFactory, StaffFactory
 
 SECRET = "mfa.totp.secret"
@@ -61,8 +61,14 @@ def set_up(client: Client) -> str:
     with told_on_commit():
         answer = client.post(reverse("mfa_activate_totp"), {"code": code_of(secret)})
     assert answer.url == reverse("mfa_view_recovery_codes"), answer
-    cache.clear()  # the code just used is good again: half minutes do not go by in a test
+    half_minute_later()
     return secret
+
+
+def half_minute_later() -> None:
+    """Codes that were used are good again: half minutes do not go by in a test."""
+    cache.clear()
+    UsedCode.objects.all().delete()
 
 
 def type_code(client: Client, code: str) -> Client:
@@ -119,6 +125,26 @@ def test_no_code_is_taken_twice(dana: User, again: str) -> None:
     code = code_of(secret)
     assert is_in(type_code(sign_in(dana), code))
     assert not is_in(type_code(sign_in(dana), again.format(code)))
+
+
+def test_nor_by_another_process_which_shares_no_memory(dana: User) -> None:
+    secret = set_up(sign_in(dana))
+    code = code_of(secret)
+    assert is_in(type_code(sign_in(dana), code))
+    cache.clear()
+    assert not is_in(type_code(sign_in(dana), code))
+    cache.clear()
+    UsedCode.objects.update(at=timezone.now() - timedelta(minutes=2))
+    assert is_in(type_code(sign_in(dana), code))
+
+
+def test_nor_is_the_one_it_was_set_up_with(dana: User) -> None:
+    client = sign_in(dana)
+    client.get(reverse("mfa_activate_totp"))
+    code = code_of(client.session[SECRET])
+    assert client.post(reverse("mfa_activate_totp"), {"code": code}).status_code == 302
+    cache.clear()
+    assert not is_in(type_code(sign_in(dana), code))
 
 
 def test_a_recovery_code_opens_once_and_stands_in_the_audit_log(dana: User) -> None:
