@@ -1,4 +1,4 @@
-"""From which address a person's request comes, for mails and records that tell where a change was made from."""
+"""From which address a person's request comes, and whether over TLS: what a proxy says counts only if it is ours."""
 
 import ipaddress
 from functools import lru_cache
@@ -25,6 +25,11 @@ def address_of(request: HttpRequest) -> str:
         if not _is_ours(address):
             break
     return address
+
+
+def is_from_our_proxy(request: HttpRequest) -> bool:
+    """Whether one of TRUSTED_PROXIES calls, so that what it writes into the headers of proxies is to be believed."""
+    return _is_ours(_checked(request.META.get("REMOTE_ADDR", "")))
 
 
 def networks(places: tuple[str, ...]) -> tuple[Network, ...]:

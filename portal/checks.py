@@ -79,10 +79,11 @@ def proxies_are_known(app_configs: object, **_: object) -> Iterable[CheckMessage
             id="portal.E004",
         )
     if settings.IS_HTTPS and not settings.TRUSTED_PROXIES:
-        yield Warning(
-            "PUBLIC_URL begins with https://, so there is a proxy in front, but TRUSTED_PROXIES lists none.",
+        yield Error(
+            "PUBLIC_URL begins with https://, so there is a proxy in front, but TRUSTED_PROXIES lists none: nobody"
+            " would be believed that a request came over TLS, and every page would lead to itself for ever.",
             hint="Set TRUSTED_PROXIES to the addresses from which your proxies call the portal, such as 127.0.0.1",
-            id="portal.W003",
+            id="portal.E005",
         )
 
 

@@ -90,6 +90,9 @@ def web_part(port: int, environment: dict[str, str]) -> Part:
         "--bind",
         f"{settings.BIND_ADDRESS}:{port}",
         "--no-control-socket",
+        # Which proxy is believed is for portal/headers.py to say; gunicorn would believe any on this machine.
+        "--forwarded-allow-ips",
+        "",
     )
     pace = ("--worker-class", "gthread", "--threads", str(settings.WEB_THREADS), "--graceful-timeout", "3")
     return Part("web", (sys.executable, *argv, *pace, "--keep-alive", "30"), environment)

@@ -154,6 +154,8 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "portal.tracing.Traced",
+    # Before whoever asks whether a request came over TLS.
+    "portal.headers.ProxiesOfOurs",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -258,6 +260,7 @@ RSA_MINIMUM_BITS = max(2048, env.int("RSA_MINIMUM_BITS", default=2048))
 TRUSTED_PROXIES = [place.strip() for place in env.list("TRUSTED_PROXIES", default=[]) if place.strip()]
 IS_HTTPS = PUBLIC_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_HTTPS
+# Of others than TRUSTED_PROXIES it is taken away first (portal/headers.py).
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if IS_HTTPS else None
 SECURE_SSL_REDIRECT = IS_HTTPS
 # `up` asks the web process itself, on the loopback and without a proxy.

@@ -494,8 +494,9 @@ from django.test import Client
 told = {"host": "portal.example", "x-forwarded-proto": "https"}
 page = Client().get("/account/login/", headers=told)
 plain = Client().get("/account/login/", headers={"host": "portal.example"})
+forged = Client(REMOTE_ADDR="10.0.0.9").get("/account/login/", headers=told)
 cookies = {name: bool(cookie["secure"]) for name, cookie in page.cookies.items()}
-print(json.dumps([page.status_code, page.headers.get("Strict-Transport-Security"), cookies, plain.url]))
+print(json.dumps([page.status_code, page.headers.get("Strict-Transport-Security"), cookies, plain.url, forged.url]))
 """
 
 
@@ -506,13 +507,15 @@ def test_behind_https_browsers_are_told_to_keep_to_it(tmp_path: Path) -> None:
         "DATA_DIR": str(tmp_path),
         "PUBLIC_URL": "https://portal.example",
         "ALLOWED_HOSTS": "portal.example",
+        "TRUSTED_PROXIES": "127.0.0.1",
     }
     command = [sys.executable, "-c", BEHIND_HTTPS]
     done = subprocess.run(command, cwd=settings.BASE_DIR, env=told, capture_output=True, text=True, check=True)
-    status, transport, cookies, sent_to = json.loads(done.stdout)
+    status, transport, cookies, *sent_to = json.loads(done.stdout)
     assert (status, transport) == (200, "max-age=31536000")
     assert cookies == {"portal_csrf": True}
-    assert sent_to == "https://portal.example/account/login/"
+    # In plain text, and said to be over TLS by somebody who is no proxy of ours.
+    assert sent_to == ["https://portal.example/account/login/"] * 2
 
 
 def test_cookies_are_kept_from_scripts_and_other_ports(scene: Scene) -> None:

@@ -143,8 +143,8 @@ def test_a_proxy_that_is_no_address_is_an_error(settings: LazySettings) -> None:
     assert (found.id, "proxy.example" in found.msg) == ("portal.E004", True)
 
 
-@pytest.mark.parametrize(("listed", "found"), [([], ["portal.W003"]), (["10.0.0.0/8"], [])])
-def test_a_proxy_that_must_be_there_and_is_not_listed_is_a_warning(
+@pytest.mark.parametrize(("listed", "found"), [([], ["portal.E005"]), (["10.0.0.0/8"], [])])
+def test_a_proxy_that_must_be_there_and_is_not_listed_is_an_error(
     settings: LazySettings, listed: list[str], found: list[str]
 ) -> None:
     settings.IS_HTTPS, settings.TRUSTED_PROXIES = True, listed
