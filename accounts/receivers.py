@@ -7,7 +7,7 @@ from django.http import HttpRequest
 
 from . import audit, services
 from .models import User
-from .second_factor import MARK
+from .second_factor import FACTORS, MARK, has_second_factor
 from .sessions import sessions_of
 
 TOTP, RECOVERY_CODES = Authenticator.Type.TOTP, Authenticator.Type.RECOVERY_CODES
@@ -15,19 +15,29 @@ TOTP, RECOVERY_CODES = Authenticator.Type.TOTP, Authenticator.Type.RECOVERY_CODE
 
 @receiver(authenticator_added)
 def second_factor_set_up(request: HttpRequest, user: User, authenticator: Authenticator, **_: object) -> None:
-    """Whoever signed in elsewhere has shown no code: they sign in anew."""
-    if authenticator.type == TOTP:
-        audit.record("second factor set up", actor=user, subject=user.email)
+    """Whoever signed in elsewhere before there was any has shown the password alone: they sign in anew."""
+    if authenticator.type not in FACTORS:
+        return
+    action = "second factor set up" if authenticator.type == TOTP else "passkey added"
+    audit.record(action, actor=user, subject=user.email, details=_named(authenticator))
+    if Authenticator.objects.filter(user=user, type__in=FACTORS).count() == 1:
         _others_end(request, user)
 
 
 @receiver(authenticator_removed)
 def second_factor_given_up(request: HttpRequest, user: User, authenticator: Authenticator, **_: object) -> None:
     """Nor may a browser elsewhere go on as if there were one."""
-    if authenticator.type == TOTP:
+    if authenticator.type not in FACTORS:
+        return
+    if not has_second_factor(user):
         request.session.pop(MARK, None)
-        audit.record("second factor given up", actor=user, subject=user.email)
-        _others_end(request, user)
+    action = "second factor given up" if authenticator.type == TOTP else "passkey taken off"
+    audit.record(action, actor=user, subject=user.email, details=_named(authenticator))
+    _others_end(request, user)
+
+
+def _named(authenticator: Authenticator) -> dict[str, str]:
+    return {"name": authenticator.wrap().name} if authenticator.type != TOTP else {}
 
 
 @receiver(authenticator_reset)

@@ -1,5 +1,7 @@
 """The second factor: who must have one, who has, and how allauth keeps it."""
 
+from urllib.parse import urlsplit
+
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from django.conf import settings
@@ -10,6 +12,8 @@ from hosts.vault import opened, sealed
 
 from .models import SecondFactorReset, User
 
+# What a sign-in asks for; recovery codes only stand in for them.
+FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
 # In the session of somebody who has one: their pages need not ask again.
 MARK = "has-second-factor"
 
@@ -26,6 +30,14 @@ class Adapter(DefaultMFAAdapter):
         """What the app on the telephone shows."""
         return f"{settings.VENDOR_NAME} SFTP Portal"
 
+    def generate_authenticator_name(self, user: User, type: Authenticator.Type) -> str:
+        """What a passkey is called whose person gives it no name."""
+        return f"Passkey {Authenticator.objects.filter(user_id=user.pk, type=type).count() + 1}"
+
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        """For whom passkeys are: one place, whatever name a request has come by."""
+        return {"id": urlsplit(settings.PUBLIC_URL).hostname or "", "name": self.get_totp_issuer()}
+
     def encrypt(self, text: str) -> str:
         """Sealed: a copy of the database alone makes no codes."""
         return sealed(text.encode()).decode("ascii")
@@ -36,8 +48,8 @@ class Adapter(DefaultMFAAdapter):
 
 
 def has_second_factor(person: User) -> bool:
-    """Whether this person's sign-in asks for a code."""
-    return Authenticator.objects.filter(user_id=person.pk, type=Authenticator.Type.TOTP).exists()
+    """Whether this person's sign-in asks for more than the password."""
+    return Authenticator.objects.filter(user_id=person.pk, type__in=FACTORS).exists()
 
 
 def must_have_second_factor(person: User) -> bool:

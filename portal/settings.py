@@ -238,11 +238,19 @@ ACCOUNT_RATE_LIMITS = {"login_failed": None}
 # The demonstration on one machine lets staff in with a password alone, and says so; a portal of one's own does not.
 SECOND_FACTOR_REQUIRED = env.bool("SECOND_FACTOR_REQUIRED", default=not DEMO or PUBLIC_URL.startswith("https://"))
 MFA_ADAPTER = "accounts.second_factor.Adapter"
-MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes", "webauthn"]
+# A passkey is two factors at once, so it signs in alone: what holds it, and the finger, face or PIN that unlocks it.
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_WEBAUTHN_USER_VERIFICATION = "required"
 MFA_FORMS = {
     "authenticate": "accounts.codes.SignInCode",
     "reauthenticate": "accounts.codes.CodeOnceMore",
     "activate_totp": "accounts.codes.FirstCode",
+    "add_webauthn": "accounts.passkeys.NewPasskey",
+    "edit_webauthn": "accounts.passkeys.PasskeyName",
+    "login_webauthn": "accounts.passkeys.SignInPasskey",
+    "authenticate_webauthn": "accounts.passkeys.SecondPasskey",
+    "reauthenticate_webauthn": "accounts.passkeys.PasskeyOnceMore",
 }
 # A telephone's clock may be half a minute off; no code is taken twice (accounts/codes.py).
 MFA_TOTP_TOLERANCE = 1

@@ -14,7 +14,7 @@ from ..core.roles import Right, Tool, may
 from ..forms import ResetForm
 from ..fresh import fresh_sign_in, typed_before
 from ..models import SecondFactorReset, User
-from ..second_factor import resets_decided, resets_waiting
+from ..second_factor import FACTORS, resets_decided, resets_waiting
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -29,8 +29,8 @@ def district_sign_in(request: HttpRequest, slug: str) -> HttpResponse:
         messages.success(request, "Saved.")
         return redirect("district_sign_in", slug=slug)
     role = role_in(request.user, district)
-    totp = Authenticator.objects.filter(user=OuterRef("user"), type=Authenticator.Type.TOTP)
-    people = district.memberships.select_related("user").annotate(has_second_factor=Exists(totp))
+    factors = Authenticator.objects.filter(user=OuterRef("user"), type__in=FACTORS)
+    people = district.memberships.select_related("user").annotate(has_second_factor=Exists(factors))
     context = {
         "district": district,
         "people": people.filter(user__is_active=True).order_by("user__email"),

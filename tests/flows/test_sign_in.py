@@ -11,7 +11,7 @@ from .conftest import PASSWORD, sign_in
 from .stack import Portal
 from .test_key_life import axe, is_within_narrow_screens
 
-VERA, SAM, OLU = "vera@willow.example", "sam@willow.example", "olu@willow.example"
+VERA, SAM, OLU, PIA = "vera@willow.example", "sam@willow.example", "olu@willow.example", "pia@willow.example"
 SCHEMES = ("light", "dark")
 
 
@@ -91,3 +91,70 @@ def test_a_second_factor_is_set_up_asked_for_lost_and_set_up_anew(browsers: list
     expect(vera.get_by_role("heading", name="Sign in")).to_be_visible()
     sign_in(vera, portal, VERA, PASSWORD)
     expect(vera.get_by_text("This comes first.")).to_be_visible()
+
+
+def has_device(page: Page) -> None:
+    """Puts a device into this browser that keeps passkeys and is always unlocked by its owner."""
+    session = page.context.new_cdp_session(page)
+    session.send("WebAuthn.enable")
+    kind = {"protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True}
+    told = {**kind, "isUserVerified": True, "automaticPresenceSimulation": True}
+    session.send("WebAuthn.addVirtualAuthenticator", {"options": told})
+
+
+def test_a_passkey_is_added_signs_in_alone_and_is_taken_off(page: Page, portal: Portal) -> None:
+    """In Chromium with a device of its own: what the page's script says to it, the portal understands."""
+    refused: list[str] = []
+    page.on("console", lambda line: refused.append(line.text) if line.type == "error" else None)
+    portal.inside("person", email=PIA, name="Pia Passkey", staff_role="support")
+    has_device(page)
+    sign_in(page, portal, PIA, PASSWORD)
+    page.goto(f"{portal.url}/account/second-factor/")
+    fine(page)
+    page.get_by_role("link", name="Add a passkey").click()
+    fine(page)
+    page.get_by_label("Name").fill("Office computer")
+    page.get_by_role("button", name="Add it").click()
+    expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible()
+    page.goto(f"{portal.url}/account/second-factor/webauthn/")
+    expect(page.get_by_role("rowheader", name="Office computer")).to_be_visible()
+    fine(page)
+    page.get_by_role("link", name="Rename").click()
+    fine(page)
+    page.get_by_label("Name").fill("Kitchen computer")
+    page.get_by_role("button", name="Save the name").click()
+
+    # The same device has one already.
+    page.get_by_role("link", name="Add a passkey").click()
+    page.get_by_role("button", name="Add it").click()
+    expect(page.get_by_text("This device has a passkey for your account already.")).to_be_visible()
+    fine(page)
+
+    # It signs in alone, and after the password, too.
+    page.context.clear_cookies()
+    page.goto(f"{portal.url}/account/login/")
+    fine(page)
+    page.get_by_role("button", name="Sign in with a passkey").click()
+    expect(page.get_by_role("heading", name="This morning")).to_be_visible()
+    page.context.clear_cookies()
+    sign_in(page, portal, PIA, PASSWORD)
+    fine(page)
+    page.get_by_role("button", name="Use a passkey").click()
+    expect(page.get_by_role("heading", name="This morning")).to_be_visible()
+    page.goto(f"{portal.url}/account/second-factor/webauthn/reauthenticate/")
+    fine(page)
+    page.get_by_role("button", name="Go on with a passkey").click()
+    expect(page.get_by_role("heading", name="This morning")).to_be_visible()
+
+    page.goto(f"{portal.url}/account/second-factor/webauthn/")
+    page.get_by_role("link", name="Take off").click()
+    fine(page)
+    page.get_by_role("button", name="Take it off").click()
+    expect(page.get_by_text("You have none yet.")).to_be_visible()
+    fine(page)
+    page.context.clear_cookies()
+    page.goto(f"{portal.url}/account/login/")
+    page.get_by_role("button", name="Sign in with a passkey").click()
+    expect(page.get_by_text("This passkey was not accepted.")).to_be_visible()
+    fine(page)
+    assert refused == []

@@ -19,6 +19,6 @@ NAMES = [one.name or str(one.pattern) for one in patterns()]
 
 def address(name: str, kwargs: dict[str, object]) -> str:
     """The address of a page, filled with those of `kwargs` that it takes."""
-    pattern = next(one for one in patterns() if one.name == name)
-    takes = pattern.pattern.regex.groupindex
+    # With what the addresses take that it is included under.
+    ((_, takes),) = get_resolver().reverse_dict[name][0]
     return reverse(name, kwargs={key: value for key, value in kwargs.items() if key in takes})

@@ -105,6 +105,8 @@ class Scene:
             "staff_keys_decide": {"pk": self.asked.pk},
             "invitation": {"token": "no-such-token"},
             "account_confirm_email": {"key": "no-such-key"},
+            "mfa_edit_webauthn": {"pk": 1},
+            "mfa_remove_webauthn": {"pk": 1},
             "account_reset_password_from_key": {"uidb36": "1", "key": "no-such-key"},
         }
         if name == "host" or (name.startswith("host_") and name not in own):

@@ -287,9 +287,18 @@ EVERYBODYS = (
     "mfa_activate_totp",
     "mfa_generate_recovery_codes",
     "mfa_reauthenticate",
+    "mfa_list_webauthn",
+    "mfa_add_webauthn",
 )
 # Of somebody who has a second factor, or is about to type its code (tests/accounts/test_second_factor.py).
-WITH_SECOND_FACTOR = ("mfa_deactivate_totp", "mfa_view_recovery_codes", "mfa_download_recovery_codes")
+WITH_SECOND_FACTOR = (
+    "mfa_deactivate_totp",
+    "mfa_view_recovery_codes",
+    "mfa_download_recovery_codes",
+    "mfa_reauthenticate_webauthn",
+    "mfa_edit_webauthn",
+    "mfa_remove_webauthn",
+)
 # And what they do there: with what is their own, whatever number they send.
 OWN_DOINGS = ("session_end", "sessions_end_others")
 # What somebody who is not signed in gets; every other address sends them to the sign-in page.
@@ -301,6 +310,8 @@ OPEN = {
     "help_sftp": 200,
     "invitation": 410,
     "account_login": 200,
+    # Leads to the sign-in page; what it gives a script is only for the browser that asks.
+    "mfa_login_webauthn": 302,
     "account_logout": 302,
     "account_inactive": 200,
     "account_signup": 200,
