@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from django import forms
+from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
@@ -155,6 +156,30 @@ class MailsForm(forms.Form):
     def chosen(self) -> dict[str, How]:
         """What was chosen, by group."""
         return {group.name: How(self.cleaned_data[group.name]) for group in self.groups}
+
+
+class PinForm(forms.Form):
+    """Which provider a district believes, about the addresses of which domain."""
+
+    issuer = forms.ChoiceField(label="Provider")
+    domain = forms.CharField(
+        max_length=253,
+        label="Domain of the e-mail addresses",
+        help_text="What stands behind the @, for example smithvilleschools.org.",
+        widget=forms.TextInput(attrs={"autocapitalize": "none", "spellcheck": "false", "autocomplete": "off"}),
+    )
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        choices = [(one["issuer"], one["name"]) for one in settings.OPENID_PROVIDERS]
+        self.fields["issuer"].choices = choices  # type: ignore[attr-defined]
+
+    def clean_domain(self) -> str:
+        """The domain in its one form."""
+        try:
+            return names.domain(self.cleaned_data["domain"])
+        except names.NameRefused as refused:
+            raise ValidationError(str(refused)) from refused
 
 
 class DistrictsImportForm(forms.Form):

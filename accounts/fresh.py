@@ -23,9 +23,13 @@ PAGE = "form-page"
 
 
 def sign_in_is_fresh(request: HttpRequest) -> bool:
-    """Whether this person proved who they are in this session within FRESH_SIGN_IN_SECONDS."""
+    """Whether this person proved who they are in this session within FRESH_SIGN_IN_SECONDS.
+
+    The word of another provider is no such proof: where a browser was left open, it may be signed in there, too.
+    """
     since = time.time() - settings.FRESH_SIGN_IN_SECONDS
-    return any(record["at"] > since for record in get_authentication_records(request, request.user))
+    records = get_authentication_records(request, request.user)
+    return any(record["at"] > since for record in records if record["method"] != "socialaccount")
 
 
 def fresh_sign_in(request: HttpRequest, page: str = "") -> None:

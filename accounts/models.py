@@ -260,6 +260,19 @@ class MailChoice(models.Model):
         constraints = [models.UniqueConstraint(fields=["user", "group"], name="one_choice_per_person_and_group")]
 
 
+class PinnedProvider(models.Model):
+    """A district believes a sign-in provider about the addresses of a domain: its people are known by them."""
+
+    district = models.ForeignKey(District, on_delete=models.CASCADE, related_name="pinned_providers")
+    issuer = models.CharField(max_length=200)
+    domain = models.CharField(max_length=253)
+    since = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["domain", "issuer"]
+        constraints = [models.UniqueConstraint(fields=["district", "issuer", "domain"], name="one_pin_each")]
+
+
 class UsedCode(models.Model):
     """A code of the second factor that was taken; a digest of it and whose it is. Here, so that all processes know."""
 

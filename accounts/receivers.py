@@ -2,6 +2,8 @@
 
 from allauth.mfa.models import Authenticator
 from allauth.mfa.signals import authenticator_added, authenticator_removed, authenticator_reset, authenticator_used
+from allauth.socialaccount.models import SocialAccount, SocialLogin
+from allauth.socialaccount.signals import social_account_added, social_account_removed
 from django.dispatch import receiver
 from django.http import HttpRequest
 
@@ -51,6 +53,24 @@ def recovery_code_used(user: User, authenticator: Authenticator, **_: object) ->
     """Somebody without their telephone, or with somebody else's list."""
     if authenticator.type == RECOVERY_CODES:
         audit.record("recovery code used", actor=user, subject=user.email)
+
+
+@receiver(social_account_added)
+def provider_connected(sociallogin: SocialLogin, **_: object) -> None:
+    """From now on somebody else's word signs this person in."""
+    person = sociallogin.user
+    audit.record("sign-in provider connected", actor=person, subject=person.email, details=_told(sociallogin.account))
+
+
+@receiver(social_account_removed)
+def provider_taken_off(socialaccount: SocialAccount, **_: object) -> None:
+    """And no more."""
+    person = socialaccount.user
+    audit.record("sign-in provider taken off", actor=person, subject=person.email, details=_told(socialaccount))
+
+
+def _told(account: SocialAccount) -> dict[str, str]:
+    return {"provider": account.provider, "issuer": account.extra_data["id_token"]["iss"]}
 
 
 def _others_end(request: HttpRequest, user: User) -> None:

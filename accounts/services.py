@@ -19,7 +19,17 @@ from . import audit, notices
 from .core import names
 from .core.mailing import How
 from .core.roles import Role
-from .models import District, Invitation, MailChoice, Membership, RetiredUsername, SecondFactorReset, SftpAccount, User
+from .models import (
+    District,
+    Invitation,
+    MailChoice,
+    Membership,
+    PinnedProvider,
+    RetiredUsername,
+    SecondFactorReset,
+    SftpAccount,
+    User,
+)
 from .signals import account_changed, account_changing
 
 
@@ -184,6 +194,24 @@ def district_second_factor_set(district: District, asks: bool, *, actor: User) -
         return
     action = "second factor made compulsory" if asks else "second factor left to each person"
     audit.record(action, actor=actor, district=district, subject=district.domain)
+
+
+@transaction.atomic
+def provider_pin(district: District, *, issuer: str, domain: str, actor: User) -> None:
+    """A district believes this issuer about this domain from now on. Raises names.NameRefused."""
+    domain = names.domain(domain)
+    _, is_new = PinnedProvider.objects.get_or_create(district=district, issuer=issuer, domain=domain)
+    if is_new:
+        details = {"issuer": issuer, "domain": domain}
+        audit.record("sign-in provider pinned", actor=actor, district=district, subject=domain, details=details)
+
+
+@transaction.atomic
+def provider_unpin(pin: PinnedProvider, *, actor: User) -> None:
+    """And no more. Whoever is connected already stays so: that is theirs to take off."""
+    details = {"issuer": pin.issuer, "domain": pin.domain}
+    audit.record("sign-in provider unpinned", actor=actor, district=pin.district, subject=pin.domain, details=details)
+    pin.delete()
 
 
 @transaction.atomic

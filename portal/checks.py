@@ -1,5 +1,6 @@
 """Looks at the settings when the portal starts, and says how to mend what cannot work."""
 
+import re
 from collections.abc import Iterable
 
 from django.conf import settings
@@ -85,6 +86,29 @@ def proxies_are_known(app_configs: object, **_: object) -> Iterable[CheckMessage
             hint="Set TRUSTED_PROXIES to the addresses from which your proxies call the portal, such as 127.0.0.1",
             id="portal.E005",
         )
+
+
+@register(OURS)
+def openid_providers_are_whole(app_configs: object, **_: object) -> Iterable[CheckMessage]:
+    """A provider whose setting lacks something, or is spoken to in plain text, signs in nobody, or anybody."""
+    told = settings.OPENID_PROVIDERS
+    if not isinstance(told, list) or not all(_is_whole(one) for one in told):
+        yield Error(
+            "OPENID_PROVIDERS is not a list of providers, each with id, name, issuer, client_id and secret.",
+            hint="The id is one of a-z, 0-9 and hyphens, the issuer begins with https://; see docs/operations.md.",
+            id="portal.E006",
+        )
+    elif len({one["id"] for one in told}) < len(told):
+        yield Error("Two of OPENID_PROVIDERS have one id.", hint="Give each its own.", id="portal.E006")
+
+
+def _is_whole(one: object) -> bool:
+    if not isinstance(one, dict) or set(one) != {"id", "name", "issuer", "client_id", "secret"}:
+        return False
+    if not all(isinstance(value, str) and value for value in one.values()):
+        return False
+    is_near = one["issuer"].startswith(("http://localhost:", "http://127.0.0.1:"))
+    return bool(re.fullmatch(r"[a-z0-9-]+", one["id"])) and (one["issuer"].startswith("https://") or is_near)
 
 
 @register(OURS)

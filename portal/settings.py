@@ -36,6 +36,10 @@ def _kept_secret(path: Path, made: Callable[[], str] = lambda: secrets.token_url
     return path.read_text(encoding="ascii").strip()
 
 
+def _origin(address: str) -> str:
+    return "/".join(address.split("/")[:3])
+
+
 def _fernet_key() -> str:
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode("ascii")
 
@@ -139,6 +143,8 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "allauth.usersessions",
     "django_celery_beat",
     "django_filters",
@@ -257,6 +263,15 @@ MFA_TOTP_TOLERANCE = 1
 # All people are invited by mail, so their addresses are known; otherwise a change of address that waits for its mail
 # would keep them from the second factor they must have, and the second factor from a change of address.
 MFA_ALLOW_UNVERIFIED_EMAIL = True
+# Other providers that people may sign in by: a list of objects with id, name, issuer, client_id and secret.
+try:
+    OPENID_PROVIDERS = env.json("OPENID_PROVIDERS", default=[])
+except ValueError as error:
+    sys.exit(f"OPENID_PROVIDERS is not JSON ({error}). docs/operations.md shows how it is written.")
+SOCIALACCOUNT_ADAPTER = "accounts.openid.SocialAdapter"
+SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"provider_class": "accounts.openid.Provider", "OAUTH_PKCE_ENABLED": True}}
+# Only where a district has pinned issuer and domain (accounts/openid.py); then the account is theirs for good.
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
 # A change of keys wants a sign-in not older than this.
 FRESH_SIGN_IN_SECONDS = env.int("FRESH_SIGN_IN_SECONDS", default=300)
 ACCOUNT_REAUTHENTICATION_TIMEOUT = FRESH_SIGN_IN_SECONDS
@@ -288,7 +303,8 @@ CONTENT_SECURITY_POLICY = {
         "img-src": [SELF, "data:"],
         "font-src": [SELF],
         "connect-src": [SELF],
-        "form-action": [SELF],
+        # The button that leads to another provider sends a form, and the browser follows it there.
+        "form-action": [SELF, *sorted({_origin(one.get("issuer", "")) for one in OPENID_PROVIDERS})],
         "frame-ancestors": [NONE],
         "base-uri": [NONE],
     }

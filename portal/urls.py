@@ -1,8 +1,9 @@
 """Every address of the portal."""
 
+from allauth.socialaccount.views import connections
 from django.urls import include, path
 
-from accounts.views import districts, downloads, invitations, mails, people, second_factors, sessions
+from accounts.views import districts, downloads, invitations, mails, openid, people, second_factors, sessions
 from accounts.views import records as written
 from ingest.trials import views as trials
 from ingest.views import blackouts, board, guard, holds, records, undo, uploads
@@ -20,6 +21,9 @@ urlpatterns = [
     # Not allauth.urls: its own page of sessions ends all others or none.
     path("account/", include("allauth.account.urls")),
     path("account/second-factor/", include("allauth.mfa.urls")),
+    path("account/with/<slug:provider_id>/", openid.openid_sign_in, name="openid_connect_login"),
+    path("account/with/<slug:provider_id>/back/", openid.openid_back, name="openid_connect_callback"),
+    path("account/connected/", connections, name="socialaccount_connections"),
     path("account/sessions/", sessions.sessions, name="sessions"),
     path("account/mails/", mails.mails, name="mails"),
     path("account/sessions/others/end/", sessions.sessions_end_others, name="sessions_end_others"),
@@ -31,6 +35,8 @@ urlpatterns = [
     # A district's own pages
     path("districts/<slug:slug>/", pages.district_home, name="district_home"),
     path("districts/<slug:slug>/sign-in/", second_factors.district_sign_in, name="district_sign_in"),
+    path("districts/<slug:slug>/sign-in/pin/", second_factors.provider_pin, name="provider_pin"),
+    path("districts/<slug:slug>/sign-in/pins/<int:pk>/off/", second_factors.provider_unpin, name="provider_unpin"),
     path("districts/<slug:slug>/uploads/", uploads.uploads, name="uploads"),
     path("districts/<slug:slug>/uploads/kept/", retention.district_retention, name="district_retention"),
     path("districts/<slug:slug>/uploads/rows/", uploads.uploads_rows, name="uploads_rows"),

@@ -1,6 +1,7 @@
 """Who must have a second factor, and what is done when one is lost."""
 
 from allauth.mfa.models import Authenticator
+from django.conf import settings
 from django.contrib import messages
 from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse
@@ -11,9 +12,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 from .. import services
 from ..access import district_for, role_in, tool_for
 from ..core.roles import Right, Tool, may
-from ..forms import ResetForm
+from ..forms import PinForm, ResetForm
 from ..fresh import fresh_sign_in, typed_before
-from ..models import SecondFactorReset, User
+from ..models import District, SecondFactorReset, User
 from ..second_factor import FACTORS, resets_decided, resets_waiting
 
 
@@ -28,15 +29,49 @@ def district_sign_in(request: HttpRequest, slug: str) -> HttpResponse:
         services.district_second_factor_set(district, request.POST.get("asks") == "yes", actor=request.user)
         messages.success(request, "Saved.")
         return redirect("district_sign_in", slug=slug)
+    return _sign_in_page(request, district, PinForm(typed_before(request, reverse("provider_pin", args=[slug]))))
+
+
+def _sign_in_page(request: HttpRequest, district: District, pin_form: PinForm) -> HttpResponse:
     role = role_in(request.user, district)
+    names = {one["issuer"]: one["name"] for one in settings.OPENID_PROVIDERS}
     factors = Authenticator.objects.filter(user=OuterRef("user"), type__in=FACTORS)
     people = district.memberships.select_related("user").annotate(has_second_factor=Exists(factors))
     context = {
         "district": district,
         "people": people.filter(user__is_active=True).order_by("user__email"),
         "may_write": role is not None and may(role, Tool.SIGN_IN, Right.WRITE) and district.state == "active",
+        "has_providers": bool(names),
+        "pins": [(pin, names.get(pin.issuer, pin.issuer)) for pin in district.pinned_providers.all()],
+        "pin_form": pin_form,
     }
-    return render(request, "accounts/district_sign_in.html", context)
+    return render(request, "accounts/district_sign_in.html", context, status=422 if pin_form.errors else 200)
+
+
+@require_POST
+def provider_pin(request: HttpRequest, slug: str) -> HttpResponse:
+    """The district believes a sign-in provider about a domain."""
+    district = district_for(request.user, slug, Tool.SIGN_IN, Right.WRITE)
+    assert isinstance(request.user, User)
+    form = PinForm(request.POST)
+    if not form.is_valid():
+        return _sign_in_page(request, district, form)
+    fresh_sign_in(request, reverse("district_sign_in", args=[slug]))
+    services.provider_pin(district, **form.cleaned_data, actor=request.user)
+    messages.success(request, "Saved.")
+    return redirect("district_sign_in", slug=slug)
+
+
+@require_POST
+def provider_unpin(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """And no more."""
+    district = district_for(request.user, slug, Tool.SIGN_IN, Right.WRITE)
+    assert isinstance(request.user, User)
+    pin = get_object_or_404(district.pinned_providers, pk=pk)
+    fresh_sign_in(request, reverse("district_sign_in", args=[slug]))
+    services.provider_unpin(pin, actor=request.user)
+    messages.success(request, "Taken off. Whoever is connected already can still sign in that way.")
+    return redirect("district_sign_in", slug=slug)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -1,14 +1,18 @@
 """A second factor from its setting up to its loss, in Chromium: every page of it passes axe and fits a telephone."""
 
+import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from playwright.sync_api import Browser, Page, expect
 
+from tests.accounts.provider import SignInProvider
+
 from .conftest import PASSWORD, sign_in
-from .stack import Portal
+from .stack import Portal, Stack
 from .test_key_life import axe, is_within_narrow_screens
 
 VERA, SAM, OLU, PIA = "vera@willow.example", "sam@willow.example", "olu@willow.example", "pia@willow.example"
@@ -158,3 +162,38 @@ def test_a_passkey_is_added_signs_in_alone_and_is_taken_off(page: Page, portal: 
     expect(page.get_by_text("This passkey was not accepted.")).to_be_visible()
     fine(page)
     assert refused == []
+
+
+def test_another_provider_is_connected_and_signs_in(page: Page, stack: Stack, tmp_path: Path) -> None:
+    """In Chromium, which follows a form to another place only where the portal's policy says so."""
+    provider = SignInProvider()
+    provider.person = {"sub": "pia-1", "email": PIA}
+    portal = stack.portal(tmp_path)
+    portal.environment["OPENID_PROVIDERS"] = json.dumps([provider.setting()])
+    try:
+        portal.start()
+        slug = portal.inside("district", name="Oak", domain="oak.k12.oh.us", administrator=PIA)
+        sign_in(page, portal, PIA, PASSWORD)
+        page.goto(f"{portal.url}/account/connected/")
+        fine(page)
+        page.get_by_role("button", name="Connect School ID").click()
+        expect(page.get_by_text("Connected. It signs you in from now on.")).to_be_visible()
+        fine(page)
+        page.goto(f"{portal.url}/districts/{slug}/sign-in/")
+        page.get_by_label("Domain").fill("oakschools.example")
+        page.get_by_role("button", name="Believe it").click()
+        expect(page.get_by_text("is believed about addresses of")).to_be_visible()
+        fine(page)
+        page.context.clear_cookies()
+        page.goto(f"{portal.url}/account/login/")
+        fine(page)
+        page.get_by_role("button", name="Sign in with School ID").click()
+        expect(page).to_have_url(f"{portal.url}/districts/{slug}/")
+        page.context.clear_cookies()
+        provider.person["sub"] = "somebody-else"
+        page.goto(f"{portal.url}/account/login/")
+        page.get_by_role("button", name="Sign in with School ID").click()
+        expect(page.get_by_text("Nobody here signs in with that account.")).to_be_visible()
+    finally:
+        portal.close()
+        provider.close()

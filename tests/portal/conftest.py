@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from celery import current_app
+from django.conf import LazySettings
 from django.db import transaction
 from django.test import override_settings
 from pytest_django import DjangoDbBlocker
@@ -14,7 +15,7 @@ from portal.celery import app
 from tests.flows.stack import free_port, wait_for
 from tests.system_packages import find
 
-from .scene import Scene, make_scene
+from .scene import ISSUER, Scene, make_scene
 
 QUICK = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
@@ -28,8 +29,10 @@ def _made_scene(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> It
 
 
 @pytest.fixture
-def scene(_made_scene: Scene, db: None) -> Scene:
+def scene(_made_scene: Scene, db: None, settings: LazySettings) -> Scene:
     """Four districts, six people, one of everything."""
+    told = {"id": "elsewhere", "name": "Elsewhere", "issuer": ISSUER, "client_id": "portal", "secret": "x"}
+    settings.OPENID_PROVIDERS = [told]
     return _made_scene
 
 

@@ -12,7 +12,15 @@ from django.utils import timezone
 from accounts import services
 from accounts.core.roles import Role
 from accounts.downloads import number_of
-from accounts.models import District, DistrictImport, OutboxMessage, SecondFactorReset, SftpAccount, User
+from accounts.models import (
+    District,
+    DistrictImport,
+    OutboxMessage,
+    PinnedProvider,
+    SecondFactorReset,
+    SftpAccount,
+    User,
+)
 from accounts.notices import message_queue
 from hosts.connect import files_for, fingerprint
 from hosts.core.paths import downloads
@@ -40,6 +48,7 @@ ADMINISTRATOR, VIEWER, STRANGER = "administrator", "viewer", "stranger"
 SUPPORT, OPS, SYSTEM = "support", "ops", "system"
 PEOPLE = (ADMINISTRATOR, VIEWER, STRANGER, SUPPORT, OPS, SYSTEM)
 STAFF = {SUPPORT: Role.SUPPORT, OPS: Role.OPS, SYSTEM: Role.SYSTEM_ADMINISTRATOR}
+ISSUER = "https://id.example"
 LATER = {"first": "2090-01-01", "last": "2090-01-02", "reason": "A new school."}
 LATER_STILL = {"first": "2090-01-01", "last": "2090-01-02", "why": "Everybody is away."}
 STATES = ("active", "suspended", "closed")
@@ -70,6 +79,7 @@ class Scene:
     stopped_host: Host
     raised: LimitRaise
     blackout: BlackoutDays
+    pins: dict[str, PinnedProvider]
     people: dict[str, User]
     run: PropagationRun
     reset: SecondFactorReset
@@ -93,6 +103,9 @@ class Scene:
             "blackouts_end": {"pk": self.blackout.pk},
             "guard_blackout_end": {"slug": slug, "pk": self.blackout.pk},
             "second_factor_decide": {"pk": self.reset.pk},
+            "provider_unpin": {"slug": slug, "pk": self.pins[state].pk},
+            "openid_connect_login": {"provider_id": "none"},
+            "openid_connect_callback": {"provider_id": "none"},
             "outbox_message": {"pk": self.mail.pk},
             "import_shown": {"pk": self.imported.pk},
             "import_state": {"pk": self.imported.pk},
@@ -161,6 +174,10 @@ def make_scene() -> Scene:
         _stopped_host(),
         LimitRaise.objects.create(district=districts["active"], what="removed", percent=30, **LATER),
         BlackoutDays.objects.create(district=districts["active"], **LATER_STILL),
+        {
+            state: PinnedProvider.objects.create(district=district, issuer=ISSUER, domain="x.example")
+            for state, district in districts.items()
+        },
         people,
         run,
         _reset(),

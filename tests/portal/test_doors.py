@@ -19,7 +19,7 @@ from tests.rows import everything
 from tests.signing_in import fresh
 
 from .addresses import NAMES, address
-from .scene import ADMINISTRATOR, OFFERED_KEY, OPS, PEOPLE, STATES, STRANGER, SUPPORT, SYSTEM, VIEWER, Scene
+from .scene import ADMINISTRATOR, ISSUER, OFFERED_KEY, OPS, PEOPLE, STATES, STRANGER, SUPPORT, SYSTEM, VIEWER, Scene
 
 Data = dict[str, object]
 READ, WRITE, SHOWN, DONE, SHUT, NONE, NOT_SO = "get", "post", 200, 302, 403, 404, 405
@@ -80,6 +80,13 @@ DISTRICT = (
     ),
     Row("district_sign_in", READ, ALL_READ),
     Row("district_sign_in", WRITE, (DONE, SHUT, NONE, SHUT, SHUT, DONE), {"asks": "yes"}),
+    Row(
+        "provider_pin",
+        WRITE,
+        (DONE, SHUT, NONE, SHUT, SHUT, DONE),
+        {"issuer": ISSUER, "domain": "cedarschools.org"},
+    ),
+    Row("provider_unpin", WRITE, (DONE, SHUT, NONE, SHUT, SHUT, DONE)),
     Row("technical_settings_state", READ, ALL_READ),
     Row("connect", READ, ALL_READ),
     Row("connect_state", READ, ALL_READ),
@@ -289,6 +296,7 @@ EVERYBODYS = (
     "mfa_reauthenticate",
     "mfa_list_webauthn",
     "mfa_add_webauthn",
+    "socialaccount_connections",
 )
 # Of somebody who has a second factor, or is about to type its code (tests/accounts/test_second_factor.py).
 WITH_SECOND_FACTOR = (
@@ -312,6 +320,9 @@ OPEN = {
     "account_login": 200,
     # Leads to the sign-in page; what it gives a script is only for the browser that asks.
     "mfa_login_webauthn": 302,
+    # No other provider is set up here: tests/accounts/test_openid.py.
+    "openid_connect_login": 405,
+    "openid_connect_callback": 404,
     "account_logout": 302,
     "account_inactive": 200,
     "account_signup": 200,
