@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from allauth.account.forms import UserTokenForm
 from django import forms
 from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
@@ -112,6 +113,23 @@ class InvitationForm(forms.Form):
     role = forms.ChoiceField(choices=[(role, role.capitalize()) for role in DISTRICT_ROLES], label="Role")
 
 
+ENDS, LEAVES = "ends", "leaves"
+
+
+class PersonForm(forms.Form):
+    """What becomes of a person in a district, with the reason that goes into the audit log."""
+
+    becomes = forms.ChoiceField(
+        label="Change to",
+        choices=[
+            *((role, role.capitalize()) for role in DISTRICT_ROLES),
+            (LEAVES, "Not in this district any more"),
+            (ENDS, "Account ended: signs in nowhere any more"),
+        ],
+    )
+    reason = forms.CharField(max_length=300, label="Reason", help_text="Kept in the audit log.")
+
+
 class ResetForm(forms.Form):
     """Whose second factor is lost, and how whoever asks knows that it is them."""
 
@@ -206,6 +224,14 @@ class DistrictsImportForm(forms.Form):
         except UnicodeDecodeError:
             self.add_error("file", "This file is not UTF-8. In Excel, save it as “CSV UTF-8”.")
             return ""
+
+
+class ResetLink(UserTokenForm):
+    """The link in the letter for a forgotten password; of an account that has ended it opens nothing."""
+
+    def _get_user(self, uidb36: str) -> User | None:
+        person: User | None = super()._get_user(uidb36)
+        return person if person is not None and person.is_active else None
 
 
 class WelcomeForm(forms.Form):

@@ -156,11 +156,73 @@ def person_make(email: str, name: str, password: str, *, staff_role: Role | None
 
 
 @transaction.atomic
-def membership_give(user: User, district: District, role: Role, *, actor: User | None) -> Membership:
-    """Gives a person a role in a district, in place of the one they had there."""
+def membership_give(user: User, district: District, role: Role, *, actor: User | None, reason: str = "") -> Membership:
+    """Gives a person a role in a district, in place of the one they had there.
+
+    Raises Refused if they are its last administrator, and would be no more.
+    """
+    if role != Role.DISTRICT_ADMINISTRATOR:
+        _must_keep_an_administrator([district], user)
     membership, _ = Membership.objects.update_or_create(user=user, district=district, defaults={"role": role})
-    audit.record("role given", actor=actor, district=district, subject=user.email, details={"role": str(role)})
+    details = {"role": str(role), **({"reason": reason} if reason else {})}
+    audit.record("role given", actor=actor, district=district, subject=user.email, details=details)
     return membership
+
+
+@transaction.atomic
+def membership_end(user: User, district: District, *, reason: str, actor: User) -> None:
+    """A person leaves a district, or is taken out of it; invitations that would bring them back end.
+
+    Raises Refused if they are its last administrator.
+    """
+    _must_keep_an_administrator([district], user)
+    for membership in Membership.objects.filter(user=user, district=district):
+        membership.delete()
+        details = {"role": membership.role, "reason": reason}
+        audit.record("left district", actor=actor, district=district, subject=user.email, details=details)
+    _invitations_end(Invitation.objects.filter(district=district, email=user.email))
+
+
+@transaction.atomic
+def account_end(user: User, *, reason: str, actor: User) -> None:
+    """Ends a person's account for good: signed out everywhere, in no district any more, no way back in.
+
+    Raises Refused if they are the last administrator of a district, or the last system administrator.
+    """
+    districts = list(District.objects.filter(memberships__user=user).order_by("pk"))
+    _must_keep_an_administrator(districts, user)
+    _must_keep_a_system_administrator(user)
+    for district in districts:
+        membership_end(user, district, reason=reason, actor=actor)
+    _invitations_end(Invitation.objects.filter(email=user.email))
+    user.is_active = False
+    user.set_unusable_password()
+    user.save(update_fields=["is_active", "password"])
+    audit.record("account ended", actor=actor, subject=user.email, details={"reason": reason})
+    sessions_end(UserSession.objects.filter(user=user), person=user, actor=actor)
+
+
+def _must_keep_an_administrator(districts: Iterable[District], leaver: User) -> None:
+    """Locks the districts in their order: of two who leave at once the second one sees that the first has gone."""
+    for district in districts:
+        District.objects.select_for_update().get(pk=district.pk)
+        heads = Membership.objects.filter(district=district, role=Role.DISTRICT_ADMINISTRATOR, user__is_active=True)
+        if heads.filter(user=leaver).exists() and not heads.exclude(user=leaver).exists():
+            raise Refused(
+                "last-administrator",
+                f"{leaver.email} is the last administrator of {district.name}. Somebody else must become one first.",
+            )
+
+
+def _must_keep_a_system_administrator(leaver: User) -> None:
+    heads = User.objects.select_for_update().filter(staff_role=Role.SYSTEM_ADMINISTRATOR, is_active=True)
+    if {one.pk for one in heads} == {leaver.pk}:
+        raise Refused("last-administrator", f"{leaver.email} is the last system administrator.")
+
+
+def _invitations_end(invitations: QuerySet[Invitation]) -> None:
+    now = timezone.now()
+    invitations.filter(accepted=None, expires__gt=now).update(expires=now)
 
 
 @transaction.atomic
@@ -268,7 +330,7 @@ def invitation_send(district: District, email: str, name: str, role: Role, *, ac
     if person is not None and not person.is_active:
         raise Refused("account-ended", f"The account of {email} has ended. Invite another address.")
     now = timezone.now()
-    Invitation.objects.filter(district=district, email=email, accepted=None, expires__gt=now).update(expires=now)
+    _invitations_end(Invitation.objects.filter(district=district, email=email))
     token = secrets.token_urlsafe(32)
     invitation = Invitation.objects.create(
         email=email,

@@ -7,8 +7,8 @@ nothing (`base/`): the same middleware, a signed-in person, one query, the base 
 median time against that of the page of nothing, in the same server and the same run. The goals: a median of 4 over all
 pages, and none over 10.
 
-`--queries` tells, instead, how many queries each page takes here, and in a portal of a thousand districts; exit status 1 if a
-page takes more here.
+`--queries` tells, instead, how many queries each page takes here, and in a portal of a thousand districts; exit status
+1 if a page takes more here.
 
 Options: --districts 13000 --epochs 2000000 --rounds 15 --clients 4 --queries --profile PAGE
 """

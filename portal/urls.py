@@ -35,6 +35,7 @@ urlpatterns = [
     # A district's own pages
     path("districts/<slug:slug>/", pages.district_home, name="district_home"),
     path("districts/<slug:slug>/sign-in/", second_factors.district_sign_in, name="district_sign_in"),
+    path("districts/<slug:slug>/leave/", second_factors.district_leave, name="district_leave"),
     path("districts/<slug:slug>/sign-in/pin/", second_factors.provider_pin, name="provider_pin"),
     path("districts/<slug:slug>/sign-in/pins/<int:pk>/off/", second_factors.provider_unpin, name="provider_unpin"),
     path("districts/<slug:slug>/uploads/", uploads.uploads, name="uploads"),
@@ -77,6 +78,7 @@ urlpatterns = [
     path("staff/districts/of/<slug:slug>/rename/", districts.district_rename, name="district_rename"),
     path("staff/districts/of/<slug:slug>/state/", districts.district_state, name="district_state"),
     path("staff/districts/of/<slug:slug>/invite/", districts.district_invite, name="district_invite"),
+    path("staff/districts/of/<slug:slug>/people/<int:pk>/", districts.person_change, name="person_change"),
     path(f"{LIMITS}", guard.guard_settings, name="guard_settings"),
     path(f"{LIMITS}limit/", guard.guard_limit, name="guard_limit"),
     path(f"{LIMITS}raise/", guard.guard_raise, name="guard_raise"),

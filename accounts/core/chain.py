@@ -73,7 +73,7 @@ class Walk:
 
 
 def walk(links: Iterable[tuple[Link, str]], heads: Iterable[Head] = (), start: Head = START) -> Walk:
-    """Goes along the entries behind `start`, each with the digest stored beside it, in order, and keeps none of them."""
+    """Goes along the entries behind `start`, each with the digest stored beside it, in order; keeps none."""
     wanted = frozenset(heads)
     end, met = start, wanted & {start}
     for link, stored in links:

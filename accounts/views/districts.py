@@ -13,9 +13,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from .. import exporting, services
 from ..access import tool_for
 from ..core.roles import Right, Role, Tool
-from ..forms import DistrictForm, InvitationForm, RenameForm, StateForm
+from ..forms import ENDS, LEAVES, DistrictForm, InvitationForm, PersonForm, RenameForm, StateForm
 from ..fresh import fresh_sign_in, typed_before
-from ..models import District, DistrictImport, RetiredUsername, User
+from ..models import District, DistrictImport, Membership, RetiredUsername, User
 from ..tables import DISTRICT_COLUMNS, DistrictFilter, DistrictTable, table_page
 
 
@@ -132,6 +132,37 @@ def district_invite(request: HttpRequest, slug: str) -> HttpResponse:
             messages.success(request, f"An invitation to {invitation.email} is on its way.")
             return redirect("district_manage", slug=slug)
     return _manage(request, person, district, invite=form)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def person_change(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Gives a person of a district another role there, takes them out of it, or ends their account."""
+    person = tool_for(request.user, Tool.DISTRICTS, Right.WRITE)
+    district = get_object_or_404(District, slug=slug)
+    membership = get_object_or_404(district.memberships.select_related("user"), pk=pk)
+    is_sent = request.method == "POST"
+    form = PersonForm(request.POST if is_sent else typed_before(request), initial={"becomes": membership.role})
+    if is_sent and form.is_valid():
+        fresh_sign_in(request)
+        try:
+            _become(membership, form.cleaned_data["becomes"], form.cleaned_data["reason"], person)
+        except services.Refused as refused:
+            form.add_error("becomes", refused.message)
+        else:
+            messages.success(request, f"Saved for {membership.user.email}.")
+            return redirect("district_manage", slug=slug)
+    context = {"district": district, "one": membership, "form": form}
+    return render(request, "accounts/person_change.html", context, status=422 if form.errors else 200)
+
+
+def _become(membership: Membership, becomes: str, reason: str, person: User) -> None:
+    district, user = membership.district, membership.user
+    if becomes == LEAVES:
+        services.membership_end(user, district, reason=reason, actor=person)
+    elif becomes == ENDS:
+        services.account_end(user, reason=reason, actor=person)
+    else:
+        services.membership_give(user, district, Role(becomes), actor=person, reason=reason)
 
 
 def _page_of(district: District) -> str:

@@ -3,6 +3,7 @@
 from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -10,12 +11,14 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from .. import services
-from ..access import district_for, role_in, tool_for
+from ..access import SUSPENDED, district_for, role_in, tool_for
 from ..core.roles import Right, Tool, may
 from ..forms import PinForm, ResetForm
 from ..fresh import fresh_sign_in, typed_before
 from ..models import District, SecondFactorReset, User
 from ..second_factor import FACTORS, resets_decided, resets_waiting
+
+NOT_IN_IT = "You are staff and see every district; there is none that you could leave."
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -41,11 +44,35 @@ def _sign_in_page(request: HttpRequest, district: District, pin_form: PinForm) -
         "district": district,
         "people": people.filter(user__is_active=True).order_by("user__email"),
         "may_write": role is not None and may(role, Tool.SIGN_IN, Right.WRITE) and district.state == "active",
+        "is_mine": not request.user.staff_role,  # type: ignore[union-attr]
         "has_providers": bool(names),
         "pins": [(pin, names.get(pin.issuer, pin.issuer)) for pin in district.pinned_providers.all()],
         "pin_form": pin_form,
     }
     return render(request, "accounts/district_sign_in.html", context, status=422 if pin_form.errors else 200)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def district_leave(request: HttpRequest, slug: str) -> HttpResponse:
+    """Somebody leaves a district of their own accord."""
+    district = district_for(request.user, slug, Tool.SIGN_IN)
+    assert isinstance(request.user, User)
+    if not district.memberships.filter(user=request.user).exists():
+        raise PermissionDenied(NOT_IN_IT)
+    why_not = ""
+    if request.method == "POST":
+        if district.state != District.State.ACTIVE:
+            raise PermissionDenied(SUSPENDED)
+        fresh_sign_in(request)
+        try:
+            services.membership_end(request.user, district, reason="Left by themselves.", actor=request.user)
+        except services.Refused as refused:
+            why_not = refused.message
+        else:
+            messages.success(request, f"You have left {district.name}.")
+            return redirect("home")
+    context = {"district": district, "why_not": why_not}
+    return render(request, "accounts/district_leave.html", context, status=422 if why_not else 200)
 
 
 @require_POST

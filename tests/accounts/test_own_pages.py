@@ -81,8 +81,20 @@ def test_an_account_that_ends_while_its_letter_is_under_way_stays_ended(dana: Us
     User.objects.update(is_active=False)
     form = client.get(_link("password_reset_key", dana.email), follow=True)
     place = form.redirect_chain[-1][0] if form.redirect_chain else "/"
+    before = everything()
     client.post(place, {"password1": NEW, "password2": NEW})
+    assert everything() == before
     assert not _can_sign_in(dana.email, NEW)
+
+
+def test_nor_does_it_if_it_ends_while_the_form_is_open(dana: User) -> None:
+    client = Client()
+    client.post(reverse("account_reset_password"), {"email": dana.email})
+    form = client.get(_link("password_reset_key", dana.email), follow=True)
+    User.objects.update(is_active=False)
+    before = User.objects.get().password
+    client.post(form.redirect_chain[-1][0], {"password1": NEW, "password2": NEW})
+    assert User.objects.get().password == before
 
 
 @pytest.mark.parametrize("weak", ["short", "q1w2e3r4t5y6", "dana@smithville.example"])

@@ -15,6 +15,7 @@ from accounts.downloads import number_of
 from accounts.models import (
     District,
     DistrictImport,
+    Membership,
     OutboxMessage,
     PinnedProvider,
     SecondFactorReset,
@@ -92,6 +93,10 @@ class Scene:
         client.force_login(self.people[person])
         return fresh(client)
 
+    def _viewer_in(self, state: str) -> Membership:
+        """What the viewer is in the district in that state."""
+        return Membership.objects.get(user=self.people[VIEWER], district=self.districts[state])
+
     def kwargs(self, name: str, state: str = "active") -> dict[str, object]:
         """What an address of ours is filled with: the district in that state, and what belongs to it."""
         slug, epoch = self.districts[state].slug, self.epochs[state].pk
@@ -104,6 +109,7 @@ class Scene:
             "guard_blackout_end": {"slug": slug, "pk": self.blackout.pk},
             "second_factor_decide": {"pk": self.reset.pk},
             "provider_unpin": {"slug": slug, "pk": self.pins[state].pk},
+            "person_change": {"slug": slug, "pk": self._viewer_in(state).pk},
             "openid_connect_login": {"provider_id": "none"},
             "openid_connect_callback": {"provider_id": "none"},
             "outbox_message": {"pk": self.mail.pk},

@@ -22,7 +22,7 @@ from .addresses import NAMES, address
 from .scene import ADMINISTRATOR, ISSUER, OFFERED_KEY, OPS, PEOPLE, STATES, STRANGER, SUPPORT, SYSTEM, VIEWER, Scene
 
 Data = dict[str, object]
-READ, WRITE, SHOWN, DONE, SHUT, NONE, NOT_SO = "get", "post", 200, 302, 403, 404, 405
+READ, WRITE, SHOWN, DONE, SHUT, NONE, NOT_SO, REFUSED = "get", "post", 200, 302, 403, 404, 405, 422
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Row:
 
     def when_still(self, answer: int) -> int:
         """What the answer becomes in a district where nothing can be changed."""
-        return SHUT if answer == DONE or (self.for_change and answer == SHOWN) else answer
+        return SHUT if answer in (DONE, REFUSED) or (self.for_change and answer == SHOWN) else answer
 
     @property
     def title(self) -> str:
@@ -87,6 +87,9 @@ DISTRICT = (
         {"issuer": ISSUER, "domain": "cedarschools.org"},
     ),
     Row("provider_unpin", WRITE, (DONE, SHUT, NONE, SHUT, SHUT, DONE)),
+    Row("district_leave", READ, OWN_PEOPLE),
+    # The scene's administrator is the last one.
+    Row("district_leave", WRITE, (REFUSED, DONE, NONE, SHUT, SHUT, SHUT)),
     Row("technical_settings_state", READ, ALL_READ),
     Row("connect", READ, ALL_READ),
     Row("connect_state", READ, ALL_READ),
@@ -270,6 +273,8 @@ VENDOR = (
     ),
     Row("retention", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
     Row("people", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
+    Row("person_change", READ, (*NOBODYS, SHUT, SHUT, SHOWN)),
+    Row("person_change", WRITE, (*NOBODYS, SHUT, SHUT, DONE), {"becomes": "leaves", "reason": "They asked."}),
     Row("second_factors", READ, (*NOBODYS, SHOWN, SHOWN, SHOWN)),
     Row(
         "second_factors",
