@@ -2,7 +2,8 @@
 
 from django.conf import settings
 from django.contrib import messages
-from django.db.models import Count, Q
+from django.db.models import Count, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
@@ -23,7 +24,10 @@ from ..tables import DISTRICT_COLUMNS, DistrictFilter, DistrictTable, table_page
 def districts(request: HttpRequest) -> HttpResponseBase:
     """All districts, filtered and sorted by the address."""
     person = tool_for(request.user, Tool.DISTRICTS)
-    rows = District.objects.select_related("sftp_account__host").annotate(people=Count("memberships"))
+    # Counted for those of one page only: joined, they would be counted for all districts first.
+    people = Membership.objects.filter(district=OuterRef("pk")).order_by().values("district").annotate(n=Count("pk"))
+    rows = District.objects.select_related("sftp_account__host")
+    rows = rows.annotate(people=Coalesce(Subquery(people.values("n")), 0))
     chosen = DistrictFilter(request.GET, queryset=rows)
     table = DistrictTable(chosen.qs, order_by="name")
     if exporting.is_asked(request):

@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0005_used_codes"),
+        ("accounts", "0008_used_codes"),
     ]
 
     operations = [
