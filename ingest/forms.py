@@ -226,7 +226,11 @@ class RecordForm(forms.Form):
     """Which record is looked at, and why."""
 
     table = forms.ChoiceField(label="File")
-    key = forms.CharField(max_length=600, label="Its id", help_text="As it stands in the file. Capitals count.")
+    key = forms.CharField(
+        max_length=600,
+        label="Its id",
+        help_text="As it stands in the file; where several columns make it up, the first of them. Capitals count.",
+    )
     reason = forms.CharField(
         max_length=LONGEST_REASON,
         label="Reason",

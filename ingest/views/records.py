@@ -18,7 +18,7 @@ def record_find(request: HttpRequest, slug: str) -> HttpResponse:
     """Asks for an id and a reason."""
     person = tool_for(request.user, Tool.INGEST_HISTORY, Right.WRITE)
     district = get_object_or_404(District, slug=slug)
-    form = RecordForm(request.POST or None, tables=selectors.tables_of(district))
+    form = RecordForm(request.POST or None, tables=lookups.tables_to_find(district))
     if form.is_valid():
         told = form.cleaned_data
         try:

@@ -10,10 +10,12 @@ from accounts.models import AuditEntry, District, OutboxMessage, User
 from accounts.services import Refused
 from hosts.models import Host, UploadsSeen
 from ingest import allowances, arrivals, limiting, lookups, selectors
+from ingest.core.sampling import epoch as sample
 from ingest.limiting import Change
-from ingest.models import BlackoutDays, ExpectedArrival, LimitRaise, MissingNight, Record, StandingLimit
+from ingest.models import BlackoutDays, Dataset, ExpectedArrival, LimitRaise, MissingNight, Record, StandingLimit
 from tests.factories import EpochFactory, StaffFactory
 
+from . import epochs
 from .conftest import Clock
 from .test_guarding import FULL
 from .test_undos import SECOND
@@ -248,6 +250,41 @@ def test_a_look_is_its_persons_own_and_ends_by_itself(district: District, staff:
     assert lookups.look_of(look.pk, StaffFactory()) is None
     clock.move(minutes=31)
     assert lookups.look_of(look.pk, staff) is None
+
+
+def test_where_several_columns_make_up_an_id_the_first_finds_it(district: District, staff: User) -> None:
+    night(district, NIGHT, sample(epochs.FORMATS["clever"], 6))
+    record = Record.objects.filter(dataset__table="students").first()
+    student = record.data["Student_id"]
+    assert record.key != student
+    assert lookups.record_look(district, "students", student, reason="They asked.", actor=staff).record == record
+    for other in (student.upper(), student[:-1]):
+        with pytest.raises(Refused) as refused:
+            lookups.record_look(district, "students", other, reason="x", actor=staff)
+        assert refused.value.code == "no-record"
+
+
+def test_of_several_records_whose_ids_begin_alike_one_is_to_be_chosen(district: District, staff: User) -> None:
+    night(district, NIGHT, sample(epochs.FORMATS["clever"], 6))
+    same = list(Record.objects.filter(dataset__table="enrollments", key__startswith="sec-000001|").order_by("key"))
+    assert len(same) > 1
+    with pytest.raises(Refused) as refused:
+        lookups.record_look(district, "enrollments", "sec-000001", reason="x", actor=staff)
+    assert (refused.value.code, same[0].key in refused.value.message) == ("several-records", True)
+    assert AuditEntry.objects.get(action="record looked for").subject == "several found"
+    assert lookups.record_look(district, "enrollments", same[1].key, reason="x", actor=staff).record == same[1]
+
+
+def test_records_of_two_formats_with_the_same_name_and_id_are_both_found(district: District, staff: User) -> None:
+    night(district, NIGHT, FULL)
+    first = Record.objects.filter(dataset__table="students").first()
+    dataset = Dataset.objects.create(district=district, format="clever", table="students", active=1)
+    night_of = {"first_epoch": first.first_epoch, "last_epoch": first.last_epoch}
+    second = Record.objects.create(dataset=dataset, key=first.key, digest=b"0" * 16, data={}, **night_of)
+    choices = [value for value, _ in lookups.tables_to_find(district)]
+    assert choices == ["students/clever", "students/samegoal"]
+    for choice, record in zip(choices, (second, first), strict=True):
+        assert lookups.record_look(district, choice, first.key, reason="x", actor=staff).record == record
 
 
 def test_a_record_of_another_district_is_not_found(district: District, staff: User) -> None:
