@@ -7,6 +7,7 @@ import pytest
 from accounts.models import District, User
 from ingest import comparing, holds, pipeline, services
 from ingest.allowances import now_in
+from ingest.core import facts
 from ingest.models import BlackoutDays, Epoch, LimitRaise
 
 from . import epochs
@@ -121,3 +122,16 @@ def test_what_passes_today_too_is_applied(district: District, clock: Clock, dela
     delay(epoch, clock)
     process(district)
     assert (now(epoch).state, active()) == ("loaded", 43)
+
+
+def test_what_a_raise_let_through_is_held_after_it_has_ended_by_a_new_version_of_the_portal_too(
+    district: District, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night(district, NIGHT, FULL)
+    today = now_in(district).date()
+    LimitRaise.objects.create(district=district, what="removed", percent=90, floor=90, first=today, last=today)
+    epoch = judged(district, FEW)
+    clock.move(days=3)
+    monkeypatch.setattr(facts, "LAYOUT", facts.LAYOUT + 1)
+    process(district)
+    assert (now(epoch).state, codes(now(epoch)), active()) == ("held", ["too-many-removed"], 40)
