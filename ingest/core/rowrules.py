@@ -1,11 +1,12 @@
 """Rules on several columns, and on several rows: dates in order, one primary only, rows that must agree.
 
 A judge is asked row by row, by the places of the columns, and once more at the end. A rule of which a column is not
-in the file is passed over: that the column is missing is told elsewhere. So is a value that cannot be read.
+in the file is passed over: that the column is missing is told elsewhere. So is a value that cannot be read. Of columns
+that must agree, those that are in the file must.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ingest.core.display import listed
 from ingest.core.findings import Severity
@@ -67,9 +68,22 @@ class RowJudge:
 
 
 def row_judge(table: Table, places: Mapping[str, int]) -> RowJudge | None:
-    """A judge of those rules of which all columns are there (`places`: column -> its place), or None."""
-    rules = [rule for rule in table.row_rules if spoken_of(rule.what) <= places.keys()]
+    """A judge of those rules whose columns are there (`places`: column -> its place), or None."""
+    rules = rules_of(table, places)
     return RowJudge(table, rules, places) if rules else None
+
+
+def rules_of(table: Table, present: Collection[str]) -> list[RowRule]:
+    """The rules that can be asked of a file with these columns: of those that must agree, the ones that are there."""
+    narrowed = (_narrowed(rule, present) for rule in table.row_rules)
+    return [rule for rule in narrowed if spoken_of(rule.what).issubset(present)]
+
+
+def _narrowed(rule: RowRule, present: Collection[str]) -> RowRule:
+    if not isinstance(rule.what, Agree):
+        return rule
+    here = tuple(name for name in rule.what.fields if name in present)
+    return replace(rule, what=replace(rule.what, fields=here)) if here else rule
 
 
 def spoken_of(what: InOrder | Implies | Once | Agree | NoCircle | SameParts) -> set[str]:

@@ -24,7 +24,7 @@ from ingest.core.predicates import Cells
 from ingest.core.records import RecordMaker, Row, first_row, fitted
 from ingest.core.references import KeySet, Waiting
 from ingest.core.rowhash import text_hash
-from ingest.core.rowrules import RowFault, RowJudge, spoken_of
+from ingest.core.rowrules import RowFault, RowJudge, rules_of
 from ingest.core.schema import Agree, Field, FieldType, Once, Reference, RowRule, Table, key_place
 from ingest.core.sieve import Linked, Sieve, Sifted, Wanted, in_order
 from ingest.core.tables import PROGRESS_ROWS, Link, TableCheck
@@ -95,7 +95,7 @@ class SievedCheck(TableCheck):
     def _judge(self, columns: Columns) -> RowJudge | None:
         if self.sifted is None:
             return super()._judge(columns)
-        rules = [rule for rule in self.table.row_rules if spoken_of(rule.what) <= columns.places.keys()]
+        rules = rules_of(self.table, columns.places)
         self.sifted.late = [
             _Late(rule, rule.what, self.table, columns) for rule in rules if isinstance(rule.what, Once | Agree)
         ]

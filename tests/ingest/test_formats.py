@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from ingest.core.check import check
 from ingest.core.choose import read_sighting, recognise
 from ingest.core.records import read_records
 from ingest.core.sampling import epoch
@@ -487,6 +488,19 @@ def value_of(content: bytes, column: str, line: int) -> str:
 
 
 # what only one format knows
+
+
+@pytest.mark.parametrize("sieve_from", [1, 1 << 40])
+def test_rows_of_one_student_must_agree_also_without_a_column_that_may_be_missing(sieve_from):
+    known = FORMATS["clever"]
+    files = epoch(known, SIZE)
+    rows = table(files["students.csv"])
+    second = list(rows[1])
+    second[rows[0].index("Contact_name")], second[rows[0].index("First_name")] = "Ada Hale", "Other"
+    left = [at for at, name in enumerate(rows[0]) if name != "Middle_name"]
+    files["students.csv"] = written([[row[at] for at in left] for row in [*rows, second]])
+    found = check(known, sources(files), Limits(sieve_from=sieve_from), lambda rows: None).findings
+    assert [(one.line, one.column, one.code) for one in found] == [(len(rows) + 1, "First_name", "disagree")]
 
 
 def test_a_student_stands_in_as_many_rows_as_he_has_contacts():

@@ -94,3 +94,9 @@ def test_a_long_chain_is_walked_once():
 
 def test_a_rule_of_a_column_that_is_not_there_is_passed_over():
     assert judged(ORDER, [], places={"id": 0, "from": 1}) is None
+
+
+def test_of_columns_that_must_agree_those_that_are_there_must():
+    rows = [{"home": "a", "kind": "dog"}, {"home": "a", "kind": "cat"}]
+    places = {name: at for at, name in enumerate(NAMES) if name != "rooms"}
+    assert judged(AGREE, rows, places) == [(3, "kind", "disagree")]
