@@ -347,9 +347,9 @@ class FoundLine(models.Model):
         ]
 
     def key_line(self) -> str:
-        """The key in the line as `type base64`; empty if there is none."""
+        """The key in the line as `type base64`; empty if there is none, or not the one whose fingerprint was told."""
         key = key_in(self.line.encode("utf-8"))
-        return f"{key.algorithm} {key.blob_base64}" if key else ""
+        return f"{key.algorithm} {key.blob_base64}" if key and key.fingerprint == self.fingerprint else ""
 
     @property
     def has_options(self) -> bool:

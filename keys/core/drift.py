@@ -15,7 +15,8 @@ from keys.core.publickey import PublicKey
 from keys.core.wire import decoded
 
 _BLOB = re.compile(rb"AAAA[A-Za-z0-9+/]+={0,2}")
-_QUOTED = re.compile(rb'"[^"]*"')
+# As sshd reads options: a quote behind a backslash ends nothing.
+_QUOTED = re.compile(rb'"(?:\\"|[^"])*"')
 # What is taken off a host is kept, but nobody fills our database with it.
 KEPT_LINES = 50
 KEPT_LENGTH = 16 * 1024
@@ -188,8 +189,16 @@ def too_large(limit: int) -> FoundLine:
 
 def _found(line: Line) -> FoundLine:
     key = line.entry.key if line.entry else key_in(line.raw)
-    raw = line.raw[:KEPT_LENGTH]
+    raw = line.raw if len(line.raw) <= KEPT_LENGTH else _cut(line.raw, key)
     return FoundLine(raw, key.fingerprint, key.label) if key else FoundLine(raw)
+
+
+def _cut(raw: bytes, key: PublicKey | None) -> bytes:
+    """What is kept of a line that is too long. Its key comes first: cut off, it would leave another's that an option
+    spoke of; and of two lines that begin alike each is one of its own."""
+    told = f"# The beginning of a line of {len(raw):,} bytes, SHA-256 {digest_of(raw)}, "
+    told += f"with the key {key.algorithm} {key.blob_base64} : " if key else "without a key: "
+    return (told.encode("ascii") + raw)[:KEPT_LENGTH]
 
 
 def key_in(raw: bytes) -> PublicKey | None:

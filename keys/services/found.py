@@ -28,10 +28,10 @@ def found_key_adopt(found: FoundLine, *, by: By) -> tuple[Difference, Paste]:
     Raises NotKept, OnlyTheDistrict, and what `keys_save` raises; then nothing was changed.
     """
     account = _account_of(found, by)
-    if not found.fingerprint:
+    key = found.key_line()
+    if not key:
         raise NotKept
     version = KeyFile.objects.get(account=account).version
-    key = found.key_line()
     difference, paste = keys_save(account, f"{box_text(account)}{key}\n", seen_version=version, by=by)
     _decided(found, account, FoundLine.State.ADOPTED, by)
     return difference, paste

@@ -1,9 +1,13 @@
 """What one look at a host comes to, and when a run must stop: decided without a host."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from keys.core.authorized_keys import Stamp, render
 from keys.core.drift import (
+    KEPT_LENGTH,
     KEPT_LINES,
     Asked,
     Known,
@@ -12,6 +16,7 @@ from keys.core.drift import (
     difference,
     digest_of,
     found_lines,
+    key_in,
     look_at,
     must_stop,
 )
@@ -152,6 +157,31 @@ def test_an_option_that_looks_like_a_key_hides_none(option: str) -> None:
     line = f'from="{option}" {text("ed25519")}\n'.encode()
     for there in (line, b"# nothing\n" * KEPT_LINES + line):
         assert _print("ed25519") in [found.fingerprint for found in found_lines(there)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        'command="{key}{pad}"',
+        'command="{pad}"',
+        'command="x\\" {key} \\"y"',
+        'command="\\" {key} {pad}"',
+    ],
+    ids=["long, with another key", "long", "with quotes in quotes", "both"],
+)
+def test_the_key_of_a_line_is_the_one_that_sshd_reads(options: str, tmp_path: Path) -> None:
+    line = f"{options.format(key=text('rsa3072'), pad='a' * KEPT_LENGTH)} {text('ed25519')}\n"
+    (tmp_path / "line").write_text(line)
+    told = subprocess.run(["ssh-keygen", "-lf", tmp_path / "line"], capture_output=True, text=True, check=True).stdout
+    assert told.split()[1] == _print("ed25519")
+    (found,) = found_lines(line.encode())
+    assert (found.fingerprint, key_in(found.raw).fingerprint) == (_print("ed25519"), _print("ed25519"))
+
+
+def test_long_lines_that_begin_alike_are_two() -> None:
+    begin = f'command="{"a" * KEPT_LENGTH}" '
+    first, second = found_lines(f"{begin}{text('rsa3072')}\n{begin}{text('ed25519')}\n".encode())
+    assert first.raw != second.raw
 
 
 def test_a_key_behind_many_others_leaves_its_fingerprint() -> None:

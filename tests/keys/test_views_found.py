@@ -176,6 +176,25 @@ def test_a_key_that_is_not_safe_is_not_added_and_the_district_reads_why(browser:
     assert (found.state, account.keys.count()) == ("kept", 0)
 
 
+@pytest.mark.parametrize(
+    "options", ['command="{key} {pad}"', 'command="{pad}"', 'command="\\" {key} \\""'], ids=["long", "pad", "quotes"]
+)
+def test_the_key_that_is_told_is_the_one_that_is_added(browser: Client, account: SftpAccount, options: str) -> None:
+    options = options.format(key=text("rsa3072").strip(), pad="a" * 17_000)
+    found = _put_in(account, f"{options} {text('ed25519').strip()}")
+    assert found.fingerprint == FINGERPRINT
+    browser.post(_place("found_adopt", found))
+    found.refresh_from_db()
+    assert found.state == "adopted"
+    assert [key.fingerprint for key in account.keys.all()] == [FINGERPRINT]
+
+
+def test_long_lines_that_begin_alike_are_each_kept(account: SftpAccount) -> None:
+    begin = f'command="{"a" * 17_000}"'
+    _put_in(account, f"{begin} {text('rsa3072').strip()}", f"{begin} {text('ed25519').strip()}")
+    assert set(account.found_lines.values_list("fingerprint", flat=True)) == {OWN, FINGERPRINT}
+
+
 def test_viewers_and_staff_read_it_and_have_no_button(account: SftpAccount, found: FoundLine) -> None:
     viewer = MembershipFactory(district=account.district, role=Role.DISTRICT_VIEWER).user
     for person in (viewer, StaffFactory(), StaffFactory(staff_role="system administrator")):
