@@ -16,7 +16,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -298,11 +298,13 @@ class OpensshHost:
         self.helper_stop()
         self.helper_start()
 
-    def drops_forget(self) -> None:
-        """As a day later: what lists have dropped until now counts for no other."""
+    def drops_forget(self, old: Collection[str] = ()) -> None:
+        """As a day later: what lists have dropped until now counts for no other. `old`: who came before all others."""
         register = self.state / "accounts.json"
         rows = json.loads(register.read_bytes())["accounts"]
         told = {name: {key: value for key, value in row.items() if key != "dropped"} for name, row in rows.items()}
+        for name in old:
+            told[name].pop("since", None)
         beside = register.with_suffix(".new")
         beside.write_text(json.dumps({"accounts": told}))
         beside.chmod(0o600)

@@ -346,6 +346,27 @@ def test_lists_one_after_the_other_drop_no_more_than_one_may(openssh_host: Opens
     host.drops_forget()
 
 
+def test_a_list_of_many_new_accounts_makes_no_room_to_drop_those_before(openssh_host: OpensshHost) -> None:
+    host = openssh_host
+    old, new = ([f"{kind}-{number}.example" for number in range(20)] for kind in ("before", "after"))
+    host.wished.update({name: host.number() for name in old})
+    assert host.wish()["made"] == sorted(old)
+    host.drops_forget(old)
+    host.wished.update({name: host.number() for name in new})
+    assert host.wish()["made"] == sorted(new)
+    left = {name: uid for name, uid in host.wished.items() if name not in old[:11]}
+    answer = host.one("accounts", accounts=[{"name": name, "uid": uid} for name, uid in left.items()])
+    assert "drop 11 of 20 accounts that were there a day ago" in str(answer["message"])
+    # Coming back at once makes nobody new.
+    host.wished = {name: uid for name, uid in host.wished.items() if name not in old[:10]}
+    assert host.wish()["removed"] == sorted(old[:10])
+    host.wished[old[0]] = json.loads((host.state / "accounts.json").read_bytes())["accounts"][old[0]]["uid"]
+    assert host.wish()["made"] == [old[0]]
+    answer = host.one("accounts", accounts=[{"name": name, "uid": uid} for name, uid in left.items()][9:])
+    assert answer["error"] == "drops-too-many"
+    host.drops_forget()
+
+
 @pytest.mark.parametrize("rounds", [int(os.environ.get("HOST_KILLS", "6"))])
 def test_a_helper_killed_at_any_moment_leaves_every_file_whole(
     rounds: int, openssh_host: OpensshHost, ours: str

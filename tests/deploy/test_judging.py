@@ -256,6 +256,22 @@ def test_many_lists_drop_together_no_more_than_one_may() -> None:
     dropping(after(twenty, 10, at=0), 5, replace(limits, lately=0))
 
 
+def test_accounts_that_came_lately_make_no_room_to_drop_the_others() -> None:
+    limits = Limits(66000, 99999, drop_share=0.05, drop_least=20, lately=1000)
+    old = {f"d{number}": Registered(66001 + number, since=1000) for number in range(300)}
+    new = {f"n{number}": Registered(70001 + number, since=1001) for number in range(20_000)}
+    dropping({**old, **new}, 20, limits)
+    with pytest.raises(DropsTooMany, match=r"drop 21 of 300 accounts that were there a day ago: more .* 21$"):
+        dropping({**old, **new}, 21, limits)
+    with pytest.raises(DropsTooMany, match=r"drop 1 of 280 accounts that .*, after 20 that .* allow-drop 1$"):
+        dropping({**after(old, 20, at=1001), **new}, 1, limits)
+    dropping({**old, **new}, 300, replace(limits, allowed=300))
+    # All of them are new: then they count as all.
+    dropping(new, 1000, limits)
+    with pytest.raises(DropsTooMany):
+        dropping(new, 1001, limits)
+
+
 def test_who_came_back_or_has_another_name_counts_once() -> None:
     limits = Limits(66000, 66999, drop_share=0.05, drop_least=20, lately=1000)
     twenty = {f"d{number}": Registered(66001 + number) for number in range(20)}

@@ -48,7 +48,7 @@ def accounts(host: Host, entries: object) -> tuple[Plan, int]:
     old = userfiles_read(host)
     foreign = foreign_of(host, old, registry)
     plan = _plan(host, entries, registry, foreign)
-    registry = _registered(registry, plan.made, former=False)
+    registry = _come(registry, plan.made)
     if plan.made:
         registry_write(host.places, registry)
     keys_remove(host, (account.name for account in plan.removed))
@@ -59,7 +59,7 @@ def accounts(host: Host, entries: object) -> tuple[Plan, int]:
     userfiles_write(host, Wanted(old, rendered([*plan.kept, *plan.made], foreign)), plan.removed)
     ended = sum(sessions_end(account.name, account.uid) for account in plan.removed)
     if plan.removed or homeless:
-        registry = _registered(registry, homeless, former=True)
+        registry = _shut_out(registry, homeless)
         registry_write(host.places, _dropped(registry, plan.removed, allowance(host.places)))
     if plan.removed:
         allowance_use(host.places)
@@ -113,22 +113,34 @@ def limits_of(host: Host) -> Limits:
         settings.drop_share,
         settings.drop_least,
         allowance(host.places),
-        lately=max(0, int(time.time()) - DROPS_COUNT_SECONDS),
+        lately=_lately(),
     )
 
 
-def _registered(registry: Registry, changed: Iterable[Account], *, former: bool) -> Registry:
-    """When an account was dropped stays with it: who comes back for a moment only was not away for less."""
-    new = {account.name: Registered(account.uid, former) for account in changed}
+def _lately() -> int:
+    return max(0, int(time.time()) - DROPS_COUNT_SECONDS)
+
+
+def _come(registry: Registry, made: Iterable[Account]) -> Registry:
+    """When an account was dropped stays with it: who comes back for a moment only was not away for less. Nor is it new
+    again, unless it was away for long."""
+    new = {account.name: Registered(account.uid, since=int(time.time())) for account in made}
     for name in new.keys() & registry.accounts.keys():
-        new[name] = replace(registry.accounts[name], former=former)
+        known = registry.accounts[name]
+        since = known.since if known.dropped > _lately() else new[name].since
+        new[name] = replace(known, former=False, since=since)
+    return replace(registry, accounts={**registry.accounts, **new})
+
+
+def _shut_out(registry: Registry, homeless: Iterable[Account]) -> Registry:
+    new = {account.name: replace(registry.accounts[account.name], former=True) for account in homeless}
     return replace(registry, accounts={**registry.accounts, **new})
 
 
 def _dropped(registry: Registry, removed: Sequence[Account], allowed: int) -> Registry:
     """Who was dropped, and when; what root has allowed counts for no list after it."""
     now = 0 if len(removed) <= allowed else int(time.time())
-    new = {account.name: Registered(account.uid, former=True, dropped=now) for account in removed}
+    new = {account.name: replace(registry.accounts[account.name], former=True, dropped=now) for account in removed}
     return replace(registry, accounts={**registry.accounts, **new})
 
 

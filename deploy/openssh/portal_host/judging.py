@@ -51,13 +51,15 @@ class Registered:
     """What was ever given to a name. `former`: nobody signs in with it; its number stays its own.
 
     `renamed`: the account has another name now. Of all names with one number just one is not renamed.
-    `dropped`: when a list last dropped it without root's leave, in seconds since the epoch; 0: never.
+    `dropped`: when a list last dropped it without root's leave, in seconds since the epoch; 0: never. `since`: when it
+    came, or came back after more than a while; 0: before that was noted.
     """
 
     uid: int
     former: bool = False
     renamed: bool = False
     dropped: int = 0
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ def accounts_judge(entries: object, registry: Mapping[str, Registered], taken: T
     active = {name: one.uid for name, one in registry.items() if not one.former}
     staying = {account.name for account in accounts} | _mentioned([rows[number] for number, _ in refused], active)
     removed = [Account(name, uid) for name, uid in active.items() if name not in staying]
-    _against_drops(len(removed), len(active), registry, limits)
+    _against_drops([account.name for account in removed], registry, limits)
     gone = {account.name for account in removed}
     return Plan(
         made=_sorted(account for account in accounts if account.name not in active),
@@ -152,18 +154,23 @@ def accounts_judge(entries: object, registry: Mapping[str, Registered], taken: T
     )
 
 
-def _against_drops(count: int, active: int, registry: Mapping[str, Registered], limits: Limits) -> None:
-    """Raises DropsTooMany. Counted with those of the lists before, and against all that there were before them."""
-    gone = [one for one in registry.values() if one.former and not one.renamed]
-    lately = sum(one.dropped > limits.lately for one in gone)
-    most = limits.drops(active + lately)
-    if count == 0 or count <= limits.allowed or lately + count <= most:
-        return
-    before = f", after {lately} that were dropped in the last 24 hours" if lately else ""
-    raise DropsTooMany(
-        f"The list would drop {count} of {active} accounts{before}: more than the {most} that may go in 24 hours. "
-        f"Nothing was changed. If this is meant, root runs on the host: portal-host allow-drop {count}"
-    )
+def _against_drops(removed: Sequence[str], registry: Mapping[str, Registered], limits: Limits) -> None:
+    """Raises DropsTooMany. Counted with those of the lists before, of all accounts, and of those alone that did not
+    come lately: else a list of many new ones would make room for another that drops all the others."""
+    known = {name: one for name, one in registry.items() if not one.renamed}
+    for some in (known, {name: one for name, one in known.items() if one.since <= limits.lately}):
+        count = sum(name in some for name in removed)
+        active = sum(not one.former for one in some.values())
+        lately = sum(one.former and one.dropped > limits.lately for one in some.values())
+        most = limits.drops(active + lately)
+        if count == 0 or count <= limits.allowed or lately + count <= most:
+            continue
+        which = "accounts" if some is known else "accounts that were there a day ago"
+        before = f", after {lately} that were dropped in the last 24 hours" if lately else ""
+        raise DropsTooMany(
+            f"The list would drop {count} of {active} {which}{before}: more than the {most} that may go in 24 hours. "
+            f"Nothing was changed. If this is meant, root runs on the host: portal-host allow-drop {len(removed)}"
+        )
 
 
 def rename_judge(

@@ -76,13 +76,13 @@ def _read(places: Places, stamp: tuple[int, int] | None) -> Registry:
 
 
 def _registered(row: Mapping[str, int]) -> Registered:
-    rest = bool(row.get("renamed", False)), int(row.get("dropped", 0))
+    rest = bool(row.get("renamed", False)), int(row.get("dropped", 0)), int(row.get("since", 0))
     return Registered(int(row["uid"]), bool(row["former"]), *rest)
 
 
 def _row(one: Registered) -> dict[str, int]:
-    told = {name: value for name, value in (("renamed", one.renamed), ("dropped", one.dropped)) if value}
-    return {"uid": one.uid, "former": one.former, **told}
+    told = {"renamed": one.renamed, "dropped": one.dropped, "since": one.since}
+    return {"uid": one.uid, "former": one.former, **{name: value for name, value in told.items() if value}}
 
 
 def registry_write(places: Places, registry: Registry) -> None:
