@@ -434,14 +434,18 @@ class _Plan:
     is_newer: bool = False
 
 
+# The code of a part that has found that it must ask, and goes on with what waits for no answer.
+_MUST_ASK = "must-ask"
+
+
 class _Part:
     """One run's part on one host, while one worker does it."""
 
     def __init__(self, part: HostRun, token: str) -> None:
         self._part, self._run, self._host, self._token = part, part.run, part.host, token
         self._now = timezone.now()
-        # Told so once, it waits for a person even if the host is lost before the end.
-        self._must_ask = False
+        # Told so once, it waits for a person even if the host, or the worker that was told, is lost before the end.
+        self._must_ask = part.code == _MUST_ASK
 
     def do(self) -> None:
         """Does it; a host that cannot be reached ends this part and nothing else."""
@@ -462,7 +466,7 @@ class _Part:
         self._run.failures.filter(account__host=self._host).delete()
         part.state, part.started = HostRun.State.RUNNING, self._now
         part.total = KeyFile.objects.filter(account__host=self._host).count()
-        part.code = part.reason = ""
+        part.code, part.reason = _MUST_ASK if self._must_ask else "", ""
         for name in COUNTERS:
             setattr(part, name, 0)
         self._count(Counter())
@@ -488,6 +492,7 @@ class _Part:
             self._strangers_remove(files, plan)
         self._sweep(files, plan)
         roster.settle(may_drop=may_go_on)
+        self._part.code = ""
         self._note_odd(plan)
         if may_go_on and roster.untold is not None:
             reason = " ".join(filter(None, (roster.untold.message, self._part.reason)))
@@ -584,8 +589,10 @@ class _Part:
 
     def _may_go_on(self, plan: _Plan) -> bool:
         """Whether this may remove what it would; ops are told if not."""
-        if self.stops(plan):
-            self._must_ask = True
+        self._must_ask = self.stops(plan)
+        self._part.code = _MUST_ASK if self._must_ask else ""
+        self._count(Counter())
+        if self._must_ask:
             self._tell("keys-run-stopped", f"unasked-{self._host.pk}-{self._part.unasked_digest}")
             return False
         return True

@@ -544,6 +544,40 @@ def test_a_run_that_stopped_waits_for_its_decision_though_the_host_was_lost_then
     assert overview.hosts_not_looked_through() == []
 
 
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def test_a_run_that_stopped_waits_for_its_decision_though_its_worker_and_then_the_host_were_lost(
+    many: list[SftpAccount], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*args: object) -> None:
+        raise Killed
+
+    AccountKey.objects.filter(account__in=many[:3]).delete()
+    run = propagation.hourly_make()
+    with monkeypatch.context() as patched:
+        patched.setattr(propagation._Part, "_sweep", killed)
+        with pytest.raises(Killed):
+            propagation.run_do(run.pk)
+    HostRun.objects.update(lease_token="dead", lease_until=timezone.now() - timedelta(minutes=1))
+    with monkeypatch.context() as patched:
+        patched.setattr(propagation, "connected", lambda host: _raise(HostDown("The host does not answer.")))
+        propagation.run_do(run.pk)
+    part = run.hosts.get()
+    assert (part.state, part.unasked, part.code) == ("stopped", 6, "host-down")
+    assert [waiting.pk for waiting in overview.stopped_parts()] == [part.pk]
+    Host.objects.update(tries=0, next_try=None)
+    KeyFile.objects.update(next_try=timezone.now())
+    for account in many[:3]:
+        propagation.push_one(account.pk)
+    assert all(_keys_on_host(account) == 2 for account in many)
+    assert (_run().state, _run().code) == ("stopped", "")
+
+
 def test_the_sweep_takes_no_more_than_a_run_from_all_it_brings(many: list[SftpAccount]) -> None:
     """One lost row and one new key each: few an account, many together."""
     for number, account in enumerate(many):
