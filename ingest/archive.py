@@ -168,7 +168,7 @@ def log_record(epoch: Epoch, written: Written) -> None:
     epoch.archive_name, epoch.log = written.place, written.text
     if written.listing is not None:
         written.listing.save()
-    Finding.objects.bulk_create(Finding.of(epoch, one) for one in written.late)
+    Finding.objects.bulk_create(Finding.of(epoch, one) for one in logbook.late_kept(written.late))
     epoch.warnings += len(written.late)
     epoch.tallies = [*epoch.tallies, *([one.file, one.code, one.severity.value, 1] for one in written.late)]
 

@@ -16,7 +16,7 @@ from .core.container import damage, read_archive
 from .core.delimiters import COMMA, delimiter_of
 from .core.discovery import Kind
 from .core.findings import Finding as Found
-from .core.findings import Severity, Tally
+from .core.findings import Severity, Tally, first_of_each
 from .core.late import LATE
 from .core.listing import CODE, Listing
 from .core.references import KeySet
@@ -124,7 +124,8 @@ def _checked(
     sources = [staged_source(file) for file in data]
     verdict = check(known, sources, limits, _progress(epoch.pk), listing.add, on_record)
     tables = {file.name: table.name for file in data if (table := known.table_of(file.name))}
-    return Checked((*packed, *verdict.findings), (*tallied(packed), *verdict.tallies), verdict, tables)
+    findings = first_of_each((*packed, *verdict.findings), limits.per_code)
+    return Checked(findings, (*tallied(packed), *verdict.tallies), verdict, tables)
 
 
 def _data(files: list[EpochFile]) -> list[EpochFile]:

@@ -17,7 +17,7 @@ from .core.discovery import TEMPORARY, auto_name, epoch_time, is_epoch_name, mea
 from .core.display import shown_name
 from .core.encodings import WINDOWS_1252, as_utf_8, is_windows_1252
 from .core.errors import ArchiveError
-from .core.findings import Finding, Severity, Tally
+from .core.findings import Finding, Severity, Tally, first_of_each
 from .core.schema import Container, Format
 from .parcels import Open, Parcel
 
@@ -101,11 +101,16 @@ def examine(
     limits = Limits(wanted.per_code, wanted.listed)
     # What is on record is not at hand here: references of a file that is sent by itself are not followed.
     verdict = check(known, sources, limits, progress, each, {} if own else None)
-    return _checked(parcel, sources, known, verdict, trouble)
+    return _checked(parcel, sources, known, verdict, trouble, wanted.per_code)
 
 
 def _checked(
-    parcel: Parcel, sources: Sequence[Source], known: Format, verdict: Verdict, trouble: tuple[Finding, ...]
+    parcel: Parcel,
+    sources: Sequence[Source],
+    known: Format,
+    verdict: Verdict,
+    trouble: tuple[Finding, ...],
+    per_code: int,
 ) -> Examined:
     tallies = (*tallied(trouble), *verdict.tallies)
     is_bad = any(tally.severity is Severity.ERROR for tally in tallies)
@@ -116,7 +121,7 @@ def _checked(
         message=f"The files are {known.title}.",
         format=known,
         near_misses=(),
-        findings=(*trouble, *verdict.findings),
+        findings=first_of_each((*trouble, *verdict.findings), per_code),
         tallies=tallies,
         verdict=verdict,
         sources={table.name: source for source in sources if (table := known.table_of(source.name))},

@@ -6,11 +6,13 @@
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
+from django.conf import settings
+
 from .catalogue import format_named, format_title
 from .core.delimiters import COMMA
 from .core.diff import Counts
 from .core.display import counted
-from .core.findings import Finding, Severity, Tally
+from .core.findings import Finding, Severity, Tally, first_of_each
 from .core.guard import State
 from .core.report import EpochSummary, FileSummary, render_log
 from .core.result import EpochResult, FileResult, GuardResult, render_result
@@ -45,7 +47,7 @@ def text(epoch: Epoch, names: Names, listed: int, late: tuple[Finding, ...]) -> 
         started=epoch.started.astimezone(zone) if epoch.started else None,
         finished=loaded.astimezone(zone),
         files=tuple(_file(epoch, file) for file in epoch.files.exclude(table="")),
-        findings=(*late, *(_finding(row) for row in epoch.findings.all())),
+        findings=(*late_kept(late), *(_finding(row) for row in epoch.findings.all())),
         tallies=tallies_of(epoch, late),
         listing=names.findings if listed else "",
     )
@@ -70,11 +72,16 @@ def result(epoch: Epoch, names: Names, listed: int, late: tuple[Finding, ...]) -
         findings_file=names.findings if listed else "",
         listed=listed,
         files=tuple(_file_result(epoch, file) for file in epoch.files.all()),
-        findings=(*late, *(_finding(row) for row in epoch.findings.all())),
+        findings=(*late_kept(late), *(_finding(row) for row in epoch.findings.all())),
         tallies=tallies_of(epoch, late),
         guard=_guard(epoch),
     )
     return render_result(told)
+
+
+def late_kept(late: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Those of what came late that are kept one by one; all are counted."""
+    return first_of_each(late, settings.INGEST_FINDINGS_PER_CODE)
 
 
 def tallies_of(epoch: Epoch, late: tuple[Finding, ...]) -> tuple[Tally, ...]:

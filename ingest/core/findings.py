@@ -1,9 +1,10 @@
 """What a check finds: one frozen value per finding, and a ledger that counts all and keeps some."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice, zip_longest
 
 from ingest.core.display import masked
 
@@ -40,9 +41,23 @@ class Tally:
     count: int
 
 
+def first_of_each(findings: Iterable[Finding], most: int) -> tuple[Finding, ...]:
+    """At most so many of each code, in the order given; its files are taken in turn, so that none is left out for the
+    first."""
+    found = tuple(findings)
+    places: dict[tuple[str, Severity], dict[str, list[int]]] = {}
+    for place, one in enumerate(found):
+        places.setdefault((one.code, one.severity), {}).setdefault(one.file, []).append(place)
+    kept: set[int] = set()
+    for files in places.values():
+        in_turn = (place for turn in zip_longest(*files.values()) for place in turn if place is not None)
+        kept.update(islice(in_turn, most))
+    return tuple(one for place, one in enumerate(found) if place in kept)
+
+
 @dataclass(slots=True)
 class Ledger:
-    """Counts every finding and keeps the first `per_code` of each file and code. `each` hears of all, one by one."""
+    """Counts every finding and keeps the first `per_code` of each code. `each` hears of all, one by one."""
 
     per_code: int
     each: Callable[[Finding], None] | None = None
@@ -87,7 +102,8 @@ class Ledger:
     def findings(self, order: Mapping[str, int]) -> tuple[Finding, ...]:
         """What was kept, by file in the given order, then by line and column."""
         last = len(order)
-        return tuple(sorted(self.kept, key=lambda f: (order.get(f.file, last), f.file, f.line or 0, f.column)))
+        found = sorted(self.kept, key=lambda f: (order.get(f.file, last), f.file, f.line or 0, f.column))
+        return first_of_each(found, self.per_code)
 
     @property
     def clean(self) -> bool:

@@ -25,7 +25,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`per_code`: findings stored per file and code. `listed`: how many of a kind anybody is told of one by one.
+    """`per_code`: findings stored per code. `listed`: how many of a kind anybody is told of one by one.
 
     `line_bytes`: the longest line that is looked at.
     A file of `sieve_from` bytes or more goes through the sieve, in blocks of about `block_bytes`.

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ingest.core.check import Limits, Source, check
+from ingest.core.findings import Finding, Severity, first_of_each
 from ingest.core.sampling import epoch
 from ingest.core.schema import Mode
 from tests.ingest.epochs import (
@@ -565,6 +566,23 @@ def test_all_findings_are_counted_and_only_so_many_are_kept():
     assert [(one.code, one.count) for one in verdict.tallies] == [("row-long", 20)]
     assert [one.line for one in verdict.findings] == [2, 3, 4]
     assert verdict.counts[0].errors == 20
+
+
+def test_of_each_code_so_many_are_kept_whatever_the_number_of_files():
+    found = [
+        Finding(f"{file}.csv", code, Severity.ERROR, "m", line=line)
+        for file, code, lines in (("a", "x", 5), ("b", "x", 3), ("c", "x", 1), ("c", "y", 1))
+        for line in range(lines)
+    ]
+    kept = [(one.file, one.code, one.line) for one in first_of_each(found, 4)]
+    assert kept == [("a.csv", "x", 0), ("a.csv", "x", 1), ("b.csv", "x", 0), ("c.csv", "x", 0), ("c.csv", "y", 0)]
+
+
+def test_a_hundred_unknown_files_are_counted_and_a_few_are_kept():
+    files = {FILE: good(), **{f"odd{number}.csv": b"a\r\n1\r\n" for number in range(100)}}
+    verdict = checked(STUDENTS, files, per_code=3)
+    assert sum(one.count for one in verdict.tallies if one.code == "unknown-file") == 100
+    assert len([one for one in verdict.findings if one.code == "unknown-file"]) == 3
 
 
 def test_a_problem_of_the_disk_is_not_taken_for_one_of_the_data():

@@ -7,6 +7,7 @@ from django.urls import reverse
 
 from accounts.core.roles import Role
 from accounts.models import OutboxMessage, SftpAccount, User
+from accounts.tables import PER_PAGE
 from keys import propagation, services
 from keys.models import FoundLine, KeyFile, PropagationRun, SharedKeyRequest
 from keys.services import found as found_services
@@ -246,5 +247,5 @@ def test_many_lines_come_a_page_at_a_time(ops: Client, account: SftpAccount) -> 
         FoundLine(host=host, account=account, username=account.username, line=line, line_digest=str(number))
         for number, line in enumerate(many_lines(60))
     )
-    assert len(ops.get(reverse("propagation_found")).context["table"].page.object_list) == 50
+    assert len(ops.get(reverse("propagation_found")).context["table"].page.object_list) == PER_PAGE
     assert KeyFile.objects.count() == 1

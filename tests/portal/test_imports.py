@@ -12,6 +12,7 @@ from portal.imports import MOST_AT_ONCE
 from portal.imports_page import MOST_SHOWN
 from tests.factories import DistrictFactory, HostFactory, StaffFactory
 from tests.rows import everything
+from tests.signing_in import fresh
 
 HEADER = "name,domain,administrator_email\n"
 MANY = MOST_AT_ONCE + 15
@@ -26,7 +27,7 @@ def client(db: None) -> Client:
     HostFactory()
     client = Client()
     client.force_login(StaffFactory(staff_role="system administrator"))
-    return client
+    return fresh(client)
 
 
 def _ask(client: Client, text: str) -> DistrictImport:
