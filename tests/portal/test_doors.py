@@ -346,6 +346,7 @@ NOT_FRESH = {
     "epoch_format",
     "epoch_end",
     "epoch_answer",
+    "epoch_note",
     "trials",
     "trial_forget",
     "file_settings",
