@@ -223,7 +223,7 @@ def test_what_is_sent_after_the_session_has_ended_is_there_again_after_the_sign_
     expect(page.get_by_text("You had been signed out, so nothing was saved.")).to_be_visible()
     page.get_by_label("E-mail").fill(DANA)
     page.get_by_label("Password").first.fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_text("Nothing was saved. What you typed is still here.")).to_be_visible()
     expect(page.get_by_label(BOX)).to_have_value(typed)
     context.close()
