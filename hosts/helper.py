@@ -15,7 +15,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar
 
@@ -117,12 +117,13 @@ class AccountsMade:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What came of a claim: the display forms of what was moved aside, being no plain file or directory with one name.
+    """What came of a claim.
 
-    `ended`: sessions that were ended because they still held a file of it.
+    `odd`: what was moved aside, being no plain file or directory with one name; the display form of its path in what
+    was claimed, by its name in `claimed_aside`. `ended`: sessions that were ended because they still held a file of it.
     """
 
-    odd: tuple[str, ...]
+    odd: Mapping[str, str]
     ended: int
 
 
@@ -334,9 +335,9 @@ def read(files: HostFiles, account: Username, path: Sequence[str], offset: int, 
 
 
 def claim(files: HostFiles, account: Username, name: str, number: int) -> Claimed:
-    """Take `name` out of an account's upload directory, to `claimed/<number>`. May be repeated."""
+    """Take `name` out of an account's upload directory, to `claimed/<number>`. Repeated, it is answered the same."""
     told = _one(files, {"op": "claim", "account": account, "name": name, "number": number}, 10 * PATIENCE)
-    odd = tuple(_path_shown(one) for one in _field(told, "odd", list))
+    odd = {_field(one, "as", str): _path_shown(_field(one, "path", list)) for one in _field(told, "aside", list)}
     return Claimed(odd, _number(told, "ended", COUNT_LIMIT))
 
 

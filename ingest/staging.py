@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,9 +18,10 @@ from django.conf import settings
 from django.utils import timezone
 
 from accounts.models import RetiredUsername
+from hosts import helper
 from hosts.connect import files_for
 from hosts.core import paths
-from hosts.core.errors import AlreadyThere, HostError, NotThere, TooLarge
+from hosts.core.errors import AlreadyThere, HostDown, HostError, NotThere, TooLarge
 from hosts.files import Entry, EntryKind, HostFiles
 from hosts.models import Host
 
@@ -264,8 +265,24 @@ def odd_in(files: HostFiles, epoch: Epoch, inside: Iterable[Entry]) -> Iterator[
     An OpenSSH host has moved links and the like aside, under numbers; there a plain file has a second name.
     """
     yield from ((one.name, odd_for(one)) for one in inside if odd_for(one))
-    for one in _listing(files, paths.claimed_aside(epoch.pk)):
-        yield f"{epoch.name}/", odd_for(one) or "second-name"
+    aside = _listing(files, paths.claimed_aside(epoch.pk))
+    names = _names_aside(files, epoch) if aside else {}
+    for one in aside:
+        yield names.get(one.name, f"{epoch.name}/"), odd_for(one) or "second-name"
+
+
+def _names_aside(files: HostFiles, epoch: Epoch) -> Mapping[str, str]:
+    """What that was called before it was moved aside, by its number there: the host has it in its record of the claim.
+
+    So nothing has to be kept here, and a worker that died after the claim has lost nothing. Asking begins no new claim,
+    as what was claimed lies there. Where the record is lost, or of another name, it goes on without these names.
+    """
+    try:
+        return helper.claim(files, paths.username(epoch.account.username), epoch.name, epoch.pk).odd
+    except HostDown:  # asked again in a moment
+        raise
+    except HostError:
+        return {}
 
 
 def meant_name(epoch: Epoch, entry: Entry) -> str:

@@ -286,8 +286,60 @@ def test_what_becomes_a_link_or_a_pipe_before_the_claim_is_never_read_and_nothin
     assert (epoch.state, epoch.files.count()) == ("failed", 0)
     assert "students.csv" not in archived(openssh_host, district, epoch.archive_name)
     assert "root:" not in epoch.log
-    told = set(epoch.findings.filter(file=f"{NIGHT}/", code="late").values_list("message", flat=True))
-    assert told == {f"{WHAT[make]} was put here in the moment in which it was taken. It was not read."}
+    message = f"{WHAT[make]} was put here in the moment in which it was taken. It was not read."
+    names = {"students.csv", "COMPLETE"} if make is second_name else {"students.csv"}
+    assert late_of(epoch) == {(name, message) for name in names}
+    assert claims_left(openssh_host, district) == []
+
+
+def late_of(epoch: Epoch) -> set[tuple[str, str]]:
+    return set(epoch.findings.filter(code="late").values_list("file", "message"))
+
+
+def test_the_names_of_what_was_moved_aside_outlive_a_worker_that_died_after_the_claim(
+    openssh_host: OpensshHost, district: District, door: Door, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploaded(door, NIGHT, epochs.students())
+    epoch = queued(district, NIGHT, clock)
+    place = openssh_host.upload(district.domain) / NIGHT
+    for name in (b"b.csv", b"a\xff\x1b.csv"):
+        os.symlink("/etc/passwd", os.fsencode(place) + b"/" + name)
+
+    def claimed_and_died(epoch: Epoch) -> None:
+        staging.claim(epoch)
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        steps = (replace(one, do=claimed_and_died) if one.name == "claim" else one for one in pipeline.STEPS)
+        patch.setattr(pipeline, "STEPS", tuple(steps))
+        with pytest.raises(Crash):
+            uploading.process(district)
+    assert not place.exists()
+    uploading.process(district)
+    epoch.refresh_from_db()
+    assert epoch.state == "loaded"
+    assert {name for name, _ in late_of(epoch)} == {"b.csv", "a\\xff\\u{1b}.csv"}
+    assert "a\\xff\\u{1b}.csv" in archived(openssh_host, district, NIGHT)["processing-log.txt"].decode()
+    assert claims_left(openssh_host, district) == []
+
+
+def test_what_was_moved_aside_is_told_without_its_name_where_the_host_has_lost_that(
+    openssh_host: OpensshHost, district: District, door: Door, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploaded(door, NIGHT, epochs.students())
+    epoch = queued(district, NIGHT, clock)
+    (openssh_host.upload(district.domain) / NIGHT / "b.csv").symlink_to("/etc/passwd")
+
+    def claimed_and_forgotten(epoch: Epoch) -> object:
+        claimed = staging.claim(epoch)
+        (openssh_host.state / "claims" / f"{epoch.pk}.json").unlink()
+        return claimed
+
+    steps = (replace(one, do=claimed_and_forgotten) if one.name == "claim" else one for one in pipeline.STEPS)
+    monkeypatch.setattr(pipeline, "STEPS", tuple(steps))
+    uploading.process(district)
+    epoch.refresh_from_db()
+    assert (epoch.state, [name for name, _ in late_of(epoch)]) == ("loaded", [f"{NIGHT}/"])
     assert claims_left(openssh_host, district) == []
 
 

@@ -30,7 +30,12 @@ ANSWERS: dict[str, Any] = {
         "writing": [["e", "odd\udcff"]],
         "cut": False,
     },
-    "claim": {"directory": True, "ended": 1, "odd": [["e", "pipe"]], "aside": []},
+    "claim": {
+        "directory": True,
+        "ended": 1,
+        "odd": [["inner", "pipe\udcff"]],
+        "aside": [{"path": ["inner", "pipe\udcff"], "kind": "other", "as": "00001"}],
+    },
     "accounts": {
         "made": ["a.us"],
         "removed": [],
@@ -102,7 +107,7 @@ def test_each_operation_is_answered_with_its_own_value(files: LocalFiles) -> Non
     assert [one.path for one in seen.entries] == [("e",), ("e", "odd\udcff"), ("way",)]
     assert (seen.writing, seen.cut) == (("e/odd\\xff",), False)
     assert helper.read(files, OURS, ("e", "odd\udcff"), 3, 4) == b"3456"
-    assert helper.claim(files, OURS, "e", 7) == helper.Claimed(("e/pipe",), 1)
+    assert helper.claim(files, OURS, "e", 7) == helper.Claimed({"00001": "inner/pipe\\xff"}, 1)
     made = helper.accounts(files, [(username("a.us"), 7000)])
     assert (made.made, made.unchanged, made.refused[0][0], made.refused[0][1].code) == (
         ("a.us",),
