@@ -62,11 +62,11 @@ def parcel_at(path: Path) -> Iterator[Parcel]:
     """
     with ExitStack() as stack:
         try:
-            kind = path.stat().st_mode
-            if stat.S_ISDIR(kind):
+            status = path.stat()
+            if stat.S_ISDIR(status.st_mode):
                 found = _of_folder(path, stack)
-            elif stat.S_ISREG(kind):
-                found = Parcel(path.name, {paths.shown(path.name, LONGEST_NAME): partial(opened, path.resolve())})
+            elif stat.S_ISREG(status.st_mode):
+                found = _of_file(path, status)
             else:
                 raise NotReadable("This is neither a folder nor a file.")
             parcel = stack.enter_context(unpacked(found))
@@ -103,6 +103,14 @@ def opened(name: str | Path, folder: int | None = None) -> BinaryIO:
     return open(number, "rb")
 
 
+def _of_file(path: Path, status: os.stat_result) -> Parcel:
+    """One file by itself, to which the same is said as if it lay in a folder."""
+    trouble = _file_trouble(path.name, status)
+    name = paths.shown(path.name, LONGEST_NAME)
+    files = {} if status.st_nlink > 1 else {name: partial(opened, path.resolve())}
+    return Parcel(path.name, files, trouble=(trouble,) if trouble else ())
+
+
 def _of_folder(path: Path, stack: ExitStack) -> Parcel:
     folder = os.open(path, FOLDER)
     stack.callback(os.close, folder)
@@ -119,15 +127,19 @@ def _of_folder(path: Path, stack: ExitStack) -> Parcel:
 def _trouble(entry: "os.DirEntry[str]") -> Finding | None:
     """What an upload with this entry in it would be refused for, or wait for."""
     if entry.is_symlink():
-        return _told(entry, "link", UNREAD["link"])
+        return _told(entry.name, "link")
     if entry.is_dir(follow_symlinks=False):
-        return _told(entry, "folder", UNREAD["folder"])
+        return _told(entry.name, "folder")
     if not entry.is_file(follow_symlinks=False):
-        return _told(entry, "not-a-file", UNREAD["not-a-file"])
-    if _has_second_name(entry):
-        return _told(entry, "second-name", UNREAD["second-name"])
-    if not entry.name.isprintable():
-        return _told(entry, "odd-name", UNREAD["odd-name"])
+        return _told(entry.name, "not-a-file")
+    return _file_trouble(entry.name, entry.stat(follow_symlinks=False))
+
+
+def _file_trouble(name: str, status: os.stat_result) -> Finding | None:
+    if status.st_nlink > 1:
+        return _told(name, "second-name")
+    if not name.isprintable():
+        return _told(name, "odd-name")
     return None
 
 
@@ -135,5 +147,5 @@ def _has_second_name(entry: "os.DirEntry[str]") -> bool:
     return entry.stat(follow_symlinks=False).st_nlink > 1
 
 
-def _told(entry: "os.DirEntry[str]", code: str, message: str) -> Finding:
-    return Finding(paths.shown(entry.name, LONGEST_NAME), code, Severity.ERROR, message)
+def _told(name: str, code: str) -> Finding:
+    return Finding(paths.shown(name, LONGEST_NAME), code, Severity.ERROR, UNREAD[code])

@@ -155,6 +155,26 @@ def test_what_is_no_plain_file_is_told_and_not_followed(what: str, tmp_path: Pat
     assert "root:" not in json.dumps(one)
 
 
+SINGLE: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "a hard-linked file": ("second-name", lambda path: os.link(path, path.parents[1] / "elsewhere")),
+    "a name that cannot be shown": ("odd-name", lambda path: path.rename(path.with_name("x\x01" + path.suffix))),
+}
+
+
+@pytest.mark.parametrize("what", SINGLE)
+@pytest.mark.parametrize("name", ["users.csv", "roster.zip"])
+def test_a_file_that_is_named_itself_is_told_the_same_as_in_its_folder(what: str, name: str, tmp_path: Path) -> None:
+    code, spoil = SINGLE[what]
+    content = zipped(epoch(ONEROSTER, 20)) if name.endswith(".zip") else b"root:x\r\n"
+    place = put(tmp_path / "epoch", {name: content})
+    spoil(place / name)
+    (path,) = place.iterdir()
+    status, (inside, itself) = told(place, path)
+    assert status in (1, 2)
+    assert code in codes(itself)
+    assert {**itself, "path": ""} == {**inside, "path": ""}
+
+
 def test_a_file_that_becomes_a_pipe_after_the_listing_is_not_waited_for(tmp_path: Path, monkeypatch) -> None:
     place = put(tmp_path / "epoch", students())
 
