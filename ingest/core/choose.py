@@ -6,13 +6,13 @@ two versions of a format may differ in nothing else.
 """
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from ingest.core.delimiters import COMMA, NO_VALUE, Delimiter
 from ingest.core.display import listed, shown_name
-from ingest.core.header import other_delimiter, showable
+from ingest.core.header import EXCEL_HINT, is_excel_line, other_delimiter, showable
 from ingest.core.lexical import HEADER_REACH, Rows, read_header
 from ingest.core.nearest import folded, nearest
 from ingest.core.schema import Container, Field, Format, Manifest, Property, Table
@@ -123,9 +123,15 @@ def _none_fits(seen: Mapping[str, Sighting], misses: Sequence[NearMiss], contain
         return "There are no files to recognise."
     if container is Container.LOOSE and (packed := [name for name in seen if name.casefold().endswith(".zip")]):
         return f"`{shown_name(packed[0])}` is not alone: a zip is opened only where no other file lies beside it."
+    if excel := [name for name, one in seen.items() if is_excel_line(one.header or ())]:
+        return _excel_line(excel)
     if not misses:
         return "The files resemble no format that is known."
     return f"The files resemble {misses[0].title}, but: {' '.join(misses[0].reasons)}"
+
+
+def _excel_line(names: Iterable[str]) -> str:
+    return f"The first line of {listed(names)} is Excel's `sep=`, which only Excel reads. {EXCEL_HINT}"
 
 
 def _reasons(known: Format, seen: Mapping[str, Sighting], container: Container) -> Iterator[str]:
@@ -206,6 +212,8 @@ def _header_reasons(table: Table, sighting: Sighting) -> Iterator[str]:
         yield f"`{name}` cannot be read as text with a header."
     elif not sighting.header:
         yield f"`{name}` is empty."
+    elif is_excel_line(sighting.header):
+        yield _excel_line([name])
     elif not any(column.strip(NO_VALUE) for column in sighting.header):
         yield f"The first line of `{name}` has no column names in it. Leave it out, so that the names come first."
     elif sentence := other_delimiter(table, sighting.header, sighting.delimiter):

@@ -13,6 +13,9 @@ from ingest.core.values import Fault
 
 # A header of more columns is none, and to look for what each of them may mean would take long.
 MOST_NEAR = 500
+# What some write above the names, so that Excel knows what stands between the values; no other program knows it.
+EXCEL_LINE = re.compile(r"sep=.?")
+EXCEL_HINT = "Leave that line out, so that the column names come first."
 NAME = re.compile(r"[^\W\d](?:[^\W\d]|[ .()#-]){0,39}")
 
 
@@ -68,6 +71,11 @@ def other_delimiter(table: Table, header: Sequence[str], used: Delimiter = COMMA
             if other != used and len(known & {folded(name) for name in header[0].split(other.mark)}) > 1:
                 return f"seem to be separated by {other.many}; {used.many} are needed."
     return ""
+
+
+def is_excel_line(header: Sequence[str]) -> bool:
+    """Whether it is not the names, but Excel's `sep=,` above them; as it is split by that comma, or not."""
+    return bool(header) and EXCEL_LINE.fullmatch(folded(header[0])) is not None and not any(map(str.strip, header[1:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +156,9 @@ def _trailing(used: Delimiter) -> Fault:
 
 
 def _unusable(table: Table, names: list[str], used: Delimiter) -> HeaderFault | None:
+    if is_excel_line(names):
+        message = "The first line is Excel's `sep=`, which only Excel reads, and not the column names."
+        return HeaderFault("", Fault("no-header", message, EXCEL_HINT))
     if sentence := other_delimiter(table, names, used):
         return HeaderFault("", Fault("delimiter", f"The columns {sentence}", SAY_SO))
     if not _known(table) & {folded(name) for name in names}:

@@ -343,6 +343,13 @@ def test_an_unknown_column_is_a_warning_and_the_others_are_read():
     assert verdict.ok
 
 
+def test_a_line_of_excels_above_the_names_has_to_go():
+    (one,) = check_students(b"sep=,\r\n" + good()).findings
+    assert (one.code, one.line) == ("no-header", 1)
+    assert "Excel's `sep=`" in one.message
+    assert one.hint == "Leave that line out, so that the column names come first."
+
+
 def test_columns_in_another_order_are_read_by_name():
     table = list(csv.reader(io.StringIO(good().decode())))
     content = "".join(",".join(reversed(row)) + "\n" for row in table).encode()

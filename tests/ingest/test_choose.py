@@ -112,6 +112,20 @@ def test_a_file_that_cannot_be_read_says_why(content, reason):
     assert reason in reasons({"students.csv": content})["samegoal-students-2"]
 
 
+@pytest.mark.parametrize("line", [b"sep=,", b"sep=;", b"SEP=\t", b'"sep=,"', b"\xef\xbb\xbfsep=,", b"sep=,,,"])
+@pytest.mark.parametrize("files", [students(), oneroster()], ids=["students", "oneroster"])
+def test_a_line_of_excels_above_the_names_is_told_as_what_it_is(files, line):
+    name = "users.csv" if "users.csv" in files else "students.csv"
+    spoilt = {**files, name: line + b"\r\n" + files[name]}
+    told = f"The first line of `{name}` is Excel's `sep=`, which only Excel reads. Leave that line out, "
+    found = recognise(sightings(spoilt), KNOWN)
+    assert found.format is None
+    assert found.message.startswith(told)
+    assert "resemble" not in found.message
+    right = chosen(files)
+    assert reasons(spoilt)[right].startswith(told)
+
+
 def test_files_that_resemble_nothing_are_said_so():
     found = recognise(sightings({"dump.bak": b"TAPE\0\0"}), KNOWN)
     assert found.format is None
