@@ -566,7 +566,9 @@ class _Part:
             self._part.unchanged += 1
 
     def compare(self, files: HostFiles, plan: _Plan, *, is_noted: bool = True) -> None:
-        """Reads what the listing could not vouch for: what is right is noted, the rest is to be brought."""
+        """Reads what the listing could not vouch for: what is right is noted, the rest is to be brought.
+
+        Raises HostError if the line breaks meanwhile."""
         for start in range(0, len(plan.to_read), LOOKED_AT_ONCE):
             some = wanted(KeyFile.objects.filter(pk__in=plan.to_read[start : start + LOOKED_AT_ONCE]))
             by_path = {paths.key_file(paths.username(one.username)): one for one in some}
@@ -575,6 +577,9 @@ class _Part:
             # A look that writes nothing gives no file its mode back either.
             reading = partial(read_ours, files) if is_noted else files.read_many
             for path, found in reading(by_path, LARGEST_FILE):
+                if isinstance(found, (HostDown, BadAnswer)):
+                    # Raises if it was the line, not this file: of what was not read nobody knows what it would lose.
+                    files.stat(paths.keys_directory())
                 one = by_path[path]
                 may_stay = one.on_host and one.file_pk not in plan.anew
                 if isinstance(found, FileRead) and found.content == one.content and may_stay:

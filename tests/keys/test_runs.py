@@ -509,6 +509,10 @@ class Lost(Watched):
         self.reads_left -= 1
         return super()._read(path, limit)
 
+    def stat(self, path):  # type: ignore[no-untyped-def]
+        self._reached()
+        return super().stat(path)
+
     def sweep(self, *args):  # type: ignore[no-untyped-def]
         self._reached()
         super().sweep(*args)
@@ -544,16 +548,10 @@ def test_a_run_that_stopped_waits_for_its_decision_though_the_host_was_lost_then
     assert overview.hosts_not_looked_through() == []
 
 
-def _raise(error: Exception) -> None:
-    raise error
-
-
+@pytest.mark.parametrize("reads_left", [None, 0, 2], ids=["away", "lost at the first file", "lost in between"])
 def test_a_run_that_stopped_waits_for_its_decision_though_its_worker_and_then_the_host_were_lost(
-    many: list[SftpAccount], monkeypatch: pytest.MonkeyPatch
+    many: list[SftpAccount], monkeypatch: pytest.MonkeyPatch, reads_left: int | None
 ) -> None:
-    class Killed(BaseException):
-        pass
-
     def killed(*args: object) -> None:
         raise Killed
 
@@ -565,7 +563,9 @@ def test_a_run_that_stopped_waits_for_its_decision_though_its_worker_and_then_th
             propagation.run_do(run.pk)
     HostRun.objects.update(lease_token="dead", lease_until=timezone.now() - timedelta(minutes=1))
     with monkeypatch.context() as patched:
-        patched.setattr(propagation, "connected", lambda host: _raise(HostDown("The host does not answer.")))
+        lost = Lost()
+        lost.reads_left = reads_left or 0
+        patched.setattr(propagation, "connected", _down if reads_left is None else lambda host: nullcontext(lost))
         propagation.run_do(run.pk)
     part = run.hosts.get()
     assert (part.state, part.unasked, part.code) == ("stopped", 6, "host-down")
