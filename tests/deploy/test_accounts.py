@@ -268,8 +268,9 @@ def test_a_dropped_account_comes_back_with_its_number_and_data(openssh_host: Ope
     name = "back.example"
     uid = openssh_host.account(name, public_line(keys / "ours"))
     (openssh_host.upload(name) / "kept.csv").write_text("a")
+    openssh_host.drops_forget()
     del openssh_host.wished[name]
-    openssh_host.wish()
+    assert openssh_host.wish()["removed"] == [name]
     openssh_host.wished[name] = uid
     assert openssh_host.wish()["made"] == [name]
     openssh_host.keys(name, public_line(keys / "ours"))
