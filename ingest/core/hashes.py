@@ -54,12 +54,12 @@ def text_hashes(data: Bytes, starts: Numbers, lengths: Numbers) -> Pair:
             some = np.flatnonzero(left > 0)
             at, left, rows = at[some], left[some], some if rows is None else rows[some]
         taken = words[at] & _KEEP[np.minimum(left, WORD)]
-        for lane, factor in zip(lanes, FACTORS, strict=True):
+        for lane, factor, word in zip(lanes, FACTORS, (taken, taken.byteswap()), strict=True):
             if rows is None:
-                lane ^= taken
+                lane ^= word
                 _mix(lane, factor)
             else:
-                part = lane[rows] ^ taken
+                part = lane[rows] ^ word
                 lane[rows] = _mix(part, factor)
         at, left = at + WORD, left - WORD
     return Pair(*(_mix(lane, factor) for lane, factor in zip(lanes, FACTORS, strict=True)))

