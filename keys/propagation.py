@@ -54,6 +54,7 @@ from .core.drift import (
     Look,
     Mark,
     difference,
+    digest_of,
     found_lines,
     look_at,
     must_stop,
@@ -649,14 +650,19 @@ class _Part:
         fail_noted(KeyFile.objects.filter(pk__in=list(waiting.values_list("pk", flat=True))), error.code, error.message)
         part = self._part
         part.failed = max(0, part.total - part.written - part.unchanged - part.held)
-        if (not error.retry or isinstance(error, KeysShut)) and not self._was_told(error):
-            self._tell("host-stopped", f"host-{self._host.pk}-{error.code}-{timezone.localdate():%Y%m%d}")
+        if not error.retry or isinstance(error, KeysShut):
+            self._tell("host-stopped", f"host-{self._host.pk}-{self._alarm(error)}")
         self._end(HostRun.State.STOPPED if self._must_ask else HostRun.State.FAILED)
 
-    def _was_told(self, error: HostError) -> bool:
-        """Whether this is a host that stands still because of the other key that its stop told of lately."""
-        since = self._host.offered_at
-        return isinstance(error, HostStopped) and since is not None and since > self._now - timedelta(days=1)
+    def _alarm(self, error: HostError) -> str:
+        """What tells one alarm from any other. A host that stands still because of another key is told once for that
+        key, and again after each whole day, whoever has met the key first: most often that is no run."""
+        if isinstance(error, (HostKeyChanged, HostStopped)):
+            offered, since = Host.every.values_list("offered_key", "offered_at").get(pk=self._host.pk)
+            if offered and since is not None:
+                days = max(timedelta(), self._now - since).days
+                return f"key-{digest_of(offered.encode('ascii'))[:16]}-{since:%Y%m%d}-{days}"
+        return f"{error.code}-{timezone.localdate():%Y%m%d}"
 
     def _tell(self, kind: str, about: str) -> None:
         told = {"host": self._host, "part": self._part}

@@ -12,17 +12,19 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import paramiko
 import pytest
+from django.db.models import F
 from django.test import Client
 from django.urls import reverse
 from django.utils.html import escape
 
 from accounts.models import OutboxMessage, SftpAccount, User
-from hosts import condition, connect, helper
+from hosts import condition, connect, helper, signins
 from hosts.connect import Times, connected, fingerprint
 from hosts.core.errors import HostDown, HostError
 from hosts.core.paths import key_file, username
@@ -711,6 +713,7 @@ OTHER_KEY = "/etc/ssh/another_host_key"
 @pytest.fixture
 def other_key(host: OpensshHost) -> Iterator[str]:
     """The host answers with another key than before; its fingerprint."""
+    host.machine.run("rm", "-f", OTHER_KEY, f"{OTHER_KEY}.pub")
     made = host.machine.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", OTHER_KEY)
     assert made.code == 0, made.output
     host.sshd_kill()
@@ -719,6 +722,22 @@ def other_key(host: OpensshHost) -> Iterator[str]:
     yield fingerprint(" ".join(public.split()[:2]))
     host.sshd_kill()
     host.sshd_start()
+
+
+@pytest.mark.parametrize("meets", [signins.collect_from, condition.condition_ask])
+def test_a_changed_host_key_alarms_whoever_meets_it_first(
+    host: OpensshHost, row: Host, other_key: str, meets: Callable[[int], object]
+) -> None:
+    meets(row.pk)
+    assert Host.objects.get().state == "stopped"
+    for _ in range(2):
+        assert (_run().code, _run().state) == ("host-stopped", "failed")
+    told = OutboxMessage.objects.get(kind="host-stopped")
+    assert (told.to, other_key in told.text) == ("olga@vendor.example", True)
+    Host.objects.update(offered_at=F("offered_at") - timedelta(hours=25))
+    _run()
+    _run()
+    assert OutboxMessage.objects.filter(kind="host-stopped").count() == 2
 
 
 def test_a_changed_host_key_stops_the_host_until_a_person_takes_it(
