@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.clients import Door, Ran, program, rclone, sftp
+from tests.hosts.clients import Door, Ran, program, rclone, scp, sftp
 from tests.hosts.serving import Serving, public_line
 from tests.parallel import TOLD
 
@@ -615,6 +615,26 @@ def test_a_session_starts_where_the_three_places_are_seen(
     side: Side = request.getfixturevalue(host)
     ran = asked(side.door(OURS, keys / "ours"), lambda raw: (raw.normalize("."), raw.listdir("upload") and "")[0])
     assert ran == Ran(0, "/")
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_what_is_in_a_directory_is_put_into_upload_itself_without_a_complaint(
+    host: str, keys: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """sftp and scp then set the modes, and with -p the times, of /upload itself."""
+    side: Side = request.getfixturevalue(host)
+    (tmp_path / "night/inner").mkdir(parents=True)
+    (tmp_path / "night/inner/direct.csv").write_bytes(CONTENT)
+    door, here = side.door(OURS, keys / "ours"), f"{tmp_path}/night/."
+    for ran in (
+        sftp(door, f"put -r {here} /upload"),
+        sftp(door, f"put -rp {here} /upload"),
+        scp(door, "-rp", here, ":/upload", options=("-s",)),
+        sftp(door, "chmod 700 /upload"),
+    ):
+        assert (ran.code, "denied" in ran.output) == (0, False), ran.output
+    assert (side.home(OURS) / "upload/inner/direct.csv").read_bytes() == CONTENT
+    side.sweep(OURS, "inner")
 
 
 @pytest.mark.parametrize("host", HOSTS)

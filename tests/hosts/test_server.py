@@ -158,7 +158,6 @@ def test_whole_directories_go_up_with_the_clients_own_ways(host: Serving, door: 
     "line",
     [
         "chmod 777 /",
-        "chmod 777 /upload",
         "chmod 777 /downloads",
         "chmod 777 /downloads/old.zip",
         "chmod 777 /upload-processed",
