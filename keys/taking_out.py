@@ -22,7 +22,7 @@ from hosts.models import Host
 
 from .core import authorized_keys
 from .core.authorized_keys import Entry
-from .core.drift import Asked, Difference, FoundLine, difference, digest_of, foreign_lines, too_large
+from .core.drift import Asked, Difference, FoundLine, as_left, difference, digest_of, foreign_lines, too_large
 from .models import FoundLine as FoundLineRow
 from .models import KeyFile, KeySet, LostKey
 from .selectors import is_newer
@@ -79,19 +79,22 @@ class TakingOut:
         if stamp is not None and is_newer(one.forgiven_tokens, stamp):
             return
         found = difference(there, one.content, one.known, asked_since([one]).get(one.account_pk, Asked()))
-        if len(found.unasked) > most_unasked or not (found.removed or found.foreign):
+        if not (found.removed or found.foreign):
+            return
+        if len(found.unasked) > most_unasked:
+            if found.foreign:
+                self._take_out(path, one, there, _held(one, there, found))
             return
         staying = {entry.key.fingerprint for entry in _entries(there)}
         entries = tuple(entry for entry in _entries(one.content) if entry.key.fingerprint in staying)
         self._take_out(path, one, there, Rest(entries, found.foreign))
 
     def asked_for_of_held(self, one: Wanted, there: bytes, found: Difference, *, token: str) -> int:
-        """Of a file that must wait for a decision: what somebody asked to remove goes at once; the rest stays as it is.
-        Returns how many went."""
-        going = set(found.removed) - set(found.unasked)
-        entries = tuple(entry for entry in _entries(there) if entry.key.fingerprint not in going)
-        self._take_out(paths.key_file(paths.username(one.username)), one, there, Rest(entries), token=token)
-        return len(going)
+        """Of a file that must wait for a decision: what is foreign, and what somebody asked to remove, goes at once;
+        the rest stays as it is. Returns how many keys went."""
+        path = paths.key_file(paths.username(one.username))
+        self._take_out(path, one, there, _held(one, there, found), token=token)
+        return len(set(found.removed) - set(found.unasked))
 
     def undisputed(self, path: paths.HostPath, one: Wanted, there: bytes) -> tuple[Entry, ...]:
         """Of a set on the host that waits for a decision: what waits for none goes. What is left."""
@@ -110,7 +113,9 @@ class TakingOut:
         loses = bool(rest.foreign) or len(rest.entries) < len(_entries(there))
         content = authorized_keys.render(rest.entries, authorized_keys.stamp_of(there)) if loses else there
         noted = KeyFile.objects.filter(pk=one.file_pk, lease_token=token) if token else KeyFile.objects.none()
-        is_noted = noted.update(digest=digest_of(there), next_digest=digest_of(content))
+        # With what is foreign in it the file is not as we left it: of that, the digest tells already.
+        as_left = {} if rest.foreign else {"digest": digest_of(there)}
+        is_noted = noted.update(**as_left, next_digest=digest_of(content))
         if loses and (is_noted or not token):
             written(self.files, path, content)
         noted.update(digest=digest_of(content), next_digest="")
@@ -182,6 +187,14 @@ def entries_staying(one: Wanted, there: bytes) -> tuple[Entry, ...]:
     facts = (fact for removed, changed in since.values_list("removed", "changed") for fact in (*removed, *changed))
     going |= {fact["fingerprint"] for fact in facts} - wished
     return tuple(each for each in _entries(there) if each.key.fingerprint not in going)
+
+
+def _held(one: Wanted, there: bytes, found: Difference) -> Rest:
+    """What stays of a file that would lose keys which nobody asked to remove, while it waits for a decision: lines as
+    we left them, and no other's, be it for the same key."""
+    going = set(found.removed) - set(found.unasked)
+    left = authorized_keys.entries_in(as_left(there, one.known))
+    return Rest(tuple(each for each in left if each.key.fingerprint not in going), found.foreign)
 
 
 def _entries(content: bytes) -> tuple[Entry, ...]:

@@ -115,7 +115,8 @@ def difference(there: bytes, should: bytes, known: Known, asked: Asked) -> Diffe
     """Compare what stands on the host with what should.
 
     Whoever changed the file there, its keys are ours if the set we last read back had them: those are told by `asked`
-    and by the file's being as we left it. Everything else that lets somebody in, or is no line of ours, is foreign.
+    and by their lines' being as we left them, though others stand between or after them. Everything else that lets
+    somebody in, or is no line of ours, is foreign.
     """
     stamp = stamp_of(there)
     is_as_left = bool(known.digest) and digest_of(there) in (known.digest, known.next_digest)
@@ -126,12 +127,29 @@ def difference(there: bytes, should: bytes, known: Known, asked: Asked) -> Diffe
     if is_as_left:
         unasked = tuple(print for print in removed if not asked.covers(print))
         return Difference(False, (), unasked, removed)
+    left = as_left(there, known)
     foreign = [line for line in lines if line.kind is LineKind.FOREIGN and line.raw.strip()]
-    foreign += [line for line in gone if not asked.covers(_print(line))]
+    foreign += [line for line in gone if line not in left and not asked.covers(_print(line))]
+    unasked = tuple(_print(line) for line in gone if line in left and not asked.covers(_print(line)))
     kept = _kept(sorted(foreign, key=lambda line: line.number))
     # A worker killed between writing and noting leaves a newer set of ours there: nobody has touched that.
     is_ours = stamp is not None and stamp.version > known.version
-    return Difference(bool(kept) or (bool(known.digest) and not is_ours), kept, (), removed)
+    return Difference(bool(kept) or (bool(known.digest) and not is_ours), kept, unasked, removed)
+
+
+def as_left(there: bytes, known: Known) -> list[Line]:
+    """Our lines without those of others that stand between or after them, if they are what we last read
+    back; none if one was changed, or another that looks like ours stands before the last."""
+    lines, digest, left = list(read(there)), hashlib.sha256(), []
+    if digest_of(there) in (known.digest, known.next_digest):
+        return lines
+    for line in lines:
+        if line.kind is not LineKind.FOREIGN:
+            digest.update(line.raw + b"\n")
+            left.append(line)
+            if digest.hexdigest() in (known.digest, known.next_digest):
+                return left
+    return []
 
 
 def found_lines(there: bytes) -> tuple[FoundLine, ...]:

@@ -379,6 +379,22 @@ def test_of_a_long_history_only_what_came_after_the_known_set_was_asked_for(many
     assert taking_out.asked_since([]) == {}
 
 
+@pytest.mark.parametrize("line", ["# looked at by ops", text("ecdsa256").strip(), ""], ids=["comment", "key", "copy"])
+def test_a_run_stops_though_the_files_that_would_lose_keys_were_changed(many: list[SftpAccount], line: str) -> None:
+    """What is foreign goes at once, and lets nobody keep or lose what is ours."""
+    was = {account.username: _on_host(account.username).read_bytes() for account in many}
+    for account in many:
+        with _on_host(account.username).open("a") as file:
+            file.write(f"{line or was[account.username].decode().splitlines()[-1] + ' copied'}\n")
+    AccountKey.objects.filter(account__in=many[:3]).delete()
+    for _ in range(2):
+        part = _run()
+        assert (part.state, part.unasked, part.held) == ("stopped", 6, 3)
+        assert {name: _on_host(name).read_bytes() for name in was} == was
+        assert all(found.line == line or found.line.endswith("copied") for found in FoundLine.objects.all())
+        assert FoundLine.objects.count() == (4 if line else 3)
+
+
 def test_a_run_that_would_remove_what_nobody_asked_to_remove_stops_and_asks(many: list[SftpAccount]) -> None:
     AccountKey.objects.filter(account__in=many[:3]).delete()
     part = _run()
