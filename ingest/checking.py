@@ -65,7 +65,8 @@ def run(epoch: Epoch) -> Checked:
     with room_needed(), listings.spooling(staged(epoch.pk, epoch.staging)) as (listing, path):
         checked = _looked_at(epoch, listing)
         rows = listing.close(checked.tallies)
-        return replace(checked, listing=listings.Spooled(path, rows, listing.left_out))
+        findings = first_of_each(checked.findings, settings.INGEST_FINDINGS_PER_CODE)
+        return replace(checked, findings=findings, listing=listings.Spooled(path, rows, listing.left_out))
 
 
 def _looked_at(epoch: Epoch, listing: Listing) -> Checked:
@@ -124,8 +125,7 @@ def _checked(
     sources = [staged_source(file) for file in data]
     verdict = check(known, sources, limits, _progress(epoch.pk), listing.add, on_record)
     tables = {file.name: table.name for file in data if (table := known.table_of(file.name))}
-    findings = first_of_each((*packed, *verdict.findings), limits.per_code)
-    return Checked(findings, (*tallied(packed), *verdict.tallies), verdict, tables)
+    return Checked((*packed, *verdict.findings), (*tallied(packed), *verdict.tallies), verdict, tables)
 
 
 def _data(files: list[EpochFile]) -> list[EpochFile]:

@@ -5,7 +5,7 @@ No database and no settings, so that a command and a process apart from all othe
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from typing import BinaryIO
@@ -81,6 +81,17 @@ def examine(
 
     `each` is told of every finding, kept or not, but for the word that nothing was recognised.
     """
+    found = _looked_at(parcel, formats, wanted, progress, each)
+    return replace(found, findings=first_of_each(found.findings, wanted.per_code))
+
+
+def _looked_at(
+    parcel: Parcel,
+    formats: Sequence[Format],
+    wanted: Wanted,
+    progress: Callable[[int], None],
+    each: Callable[[Finding], None],
+) -> Examined:
     trouble = (*name_findings(parcel.name), *_as_sent(parcel), *parcel.trouble)
     for finding in trouble:
         each(finding)
@@ -101,16 +112,11 @@ def examine(
     limits = Limits(wanted.per_code, wanted.listed)
     # What is on record is not at hand here: references of a file that is sent by itself are not followed.
     verdict = check(known, sources, limits, progress, each, {} if own else None)
-    return _checked(parcel, sources, known, verdict, trouble, wanted.per_code)
+    return _checked(parcel, sources, known, verdict, trouble)
 
 
 def _checked(
-    parcel: Parcel,
-    sources: Sequence[Source],
-    known: Format,
-    verdict: Verdict,
-    trouble: tuple[Finding, ...],
-    per_code: int,
+    parcel: Parcel, sources: Sequence[Source], known: Format, verdict: Verdict, trouble: tuple[Finding, ...]
 ) -> Examined:
     tallies = (*tallied(trouble), *verdict.tallies)
     is_bad = any(tally.severity is Severity.ERROR for tally in tallies)
@@ -121,7 +127,7 @@ def _checked(
         message=f"The files are {known.title}.",
         format=known,
         near_misses=(),
-        findings=first_of_each((*trouble, *verdict.findings), per_code),
+        findings=(*trouble, *verdict.findings),
         tallies=tallies,
         verdict=verdict,
         sources={table.name: source for source in sources if (table := known.table_of(source.name))},

@@ -42,16 +42,17 @@ class Tally:
 
 
 def first_of_each(findings: Iterable[Finding], most: int) -> tuple[Finding, ...]:
-    """At most so many of each code, in the order given; its files are taken in turn, so that none is left out for the
-    first."""
+    """At most so many of each code, in the order given. Where one code is an error here and a warning there, errors go
+    first; files are taken in turn, so that none is left out for the first."""
     found = tuple(findings)
-    places: dict[tuple[str, Severity], dict[str, list[int]]] = {}
+    places: dict[str, dict[Severity, dict[str, list[int]]]] = {}
     for place, one in enumerate(found):
-        places.setdefault((one.code, one.severity), {}).setdefault(one.file, []).append(place)
+        places.setdefault(one.code, {}).setdefault(one.severity, {}).setdefault(one.file, []).append(place)
     kept: set[int] = set()
-    for files in places.values():
-        in_turn = (place for turn in zip_longest(*files.values()) for place in turn if place is not None)
-        kept.update(islice(in_turn, most))
+    for levels in places.values():
+        worst_first = (levels[level] for level in Severity if level in levels)
+        turns = (turn for files in worst_first for turn in zip_longest(*files.values()))
+        kept.update(islice((place for turn in turns for place in turn if place is not None), most))
     return tuple(one for place, one in enumerate(found) if place in kept)
 
 

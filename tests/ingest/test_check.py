@@ -585,6 +585,14 @@ def test_of_each_code_so_many_are_kept_whatever_the_number_of_files():
     assert kept == [("a.csv", "x", 0), ("a.csv", "x", 1), ("b.csv", "x", 0), ("c.csv", "x", 0), ("c.csv", "y", 0)]
 
 
+def test_errors_of_a_code_are_kept_before_warnings_of_the_same():
+    found = [
+        Finding("a.csv", "x", severity, "m", line=line)
+        for line, severity in enumerate([Severity.WARNING] * 3 + [Severity.NOTE, Severity.ERROR, Severity.ERROR])
+    ]
+    assert [one.line for one in first_of_each(found, 3)] == [0, 4, 5]
+
+
 def test_a_hundred_unknown_files_are_counted_and_a_few_are_kept():
     files = {FILE: good(), **{f"odd{number}.csv": b"a\r\n1\r\n" for number in range(100)}}
     verdict = checked(STUDENTS, files, per_code=3)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -104,6 +105,20 @@ def test_more_findings_than_are_kept_are_counted(tmp_path: Path, settings) -> No
     content = students(rows=20)["students.csv"].replace(b"\r\n", b",x\r\n").replace(b",x\r\n", b"\r\n", 1)
     _, (one,) = told(put(tmp_path / "epoch", {"students.csv": content}))
     assert (len(one["findings"]), one["counts"]["errors"], one["files"][0]["errors"]) == (3, 20, 20)
+
+
+def test_of_what_a_zip_or_a_folder_is_refused_for_only_so_much_is_kept_too(tmp_path: Path, settings) -> None:
+    settings.INGEST_FINDINGS_PER_CODE = 3
+    packed = tmp_path / "roster.zip"
+    packed.write_bytes(zipped({f"../odd{number}.csv": b"a" for number in range(20)}))
+    _, (one,) = told(packed)
+    assert (len(one["findings"]), one["counts"]["codes"]) == (3, {"zip-slip": 20})
+    folder = put(tmp_path / "epoch", {"export.csv": b"a,b\r\n1,2\r\n"})
+    for number in range(20):
+        (folder / f"link{number}.csv").symlink_to("export.csv")
+    _, (one,) = told(folder)
+    assert Counter(finding["code"] for finding in one["findings"]) == {"link": 3, "unrecognised": 1}
+    assert one["counts"]["codes"]["link"] == 20
 
 
 def test_what_nobody_knows_is_unrecognised_and_says_why(tmp_path: Path) -> None:
