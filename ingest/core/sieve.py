@@ -250,7 +250,8 @@ def _waiting(link: Linked, view: View, good: Flags, lines: Numbers) -> tuple[Pai
 
 
 def _folded(view: View, names: Sequence[str]) -> Words:
-    return row_hashes(view.rows, [view.cells(name).hashes for name in names]).first
+    first, second = row_hashes(view.rows, [view.cells(name).hashes for name in names])
+    return first ^ second
 
 
 def _compared(rule: Once | Agree, view: View, good: Flags, lines: Numbers) -> tuple[Words, Words | None, Numbers]:

@@ -142,3 +142,18 @@ def test_the_sieve_knows_all_there_is_to_know_of_a_column():
         "false_values", "delimiter", "aliases", "identifier", "discard", "sample", "rules", "personal", "extension",
         "school_year",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "pair", [("kOL-3Y5D12305670", "kOL-3Y58123L567L"), ("ytdE3231123a567a", "ytdE323a123Q567Q")], ids="/".join
+)
+def test_names_that_one_lane_takes_for_one_disagree(pair: tuple[str, str]):
+    known = FORMATS["clever"]
+    files = epoch(known, 30)
+    header, first, *others = files["students.csv"].decode().splitlines()
+    at = header.split(",").index("Last_name")
+    rows = [",".join([*first.split(",")[:at], name, *first.split(",")[at + 1 :]]) for name in pair]
+    files["students.csv"] = "\r\n".join([header, *rows, *others, ""]).encode()
+    slow, fast = verdicts(known, opened(files, Random(2)), Random(2))
+    assert fast == slow
+    assert "disagree" in {one.code for one in fast.tallies}
